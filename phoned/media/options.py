@@ -1,0 +1,81 @@
+"""What is configured about media: values handed in by the composition root, no reading of files or environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phoned.model import DtmfMethod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnServer:
+    """A TURN server (RFC 8656)."""
+
+    host: str
+    port: int = 3478
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    transport: str = "udp"
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceOptions:
+    """How candidates are gathered and paths are kept (RFC 8445, RFC 7675)."""
+
+    addresses: tuple[str, ...] = ()
+    """Local addresses to use, best first; empty: ask the machine, the default route's address first."""
+    interfaces: tuple[str, ...] = ()
+    """When not empty, only addresses of these interfaces count."""
+    allow_loopback: bool = False
+    """Use loopback addresses, and let checks go to them. For tests, the sandbox and peers on this machine."""
+    max_hosts: int = 4
+    """At most so many host candidates: every dead pair before the good one costs time."""
+    use_ipv6: bool = True
+    stun_server: tuple[str, int] | None = None
+    turn_server: TurnServer | None = None
+    relay_only: bool = False
+    gather_budget_s: float = 0.3
+    """No offer waits longer than this for STUN; TURN gets `relay_budget_s`."""
+    relay_budget_s: float = 2.0
+    connect_deadline_s: float = 4.0
+    """The end of candidates is never signalled to the agent; this deadline ends the search instead."""
+    pace_s: float = 0.005
+    """Time between two new checks (Ta of RFC 8445 14.2)."""
+    consent_interval_s: float = 1.5
+    consent_timeout_s: float = 30.0
+    linger_s: float = 0.5
+    """How long the old sockets stay open after media moved to a new pair."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """One call's media."""
+
+    codecs: tuple[str, ...] = ("opus", "G722", "PCMU", "PCMA")
+    """Codecs to offer and accept, the preferred one first."""
+    graph_rate: int = 16000
+    """Sample rate of the audio graph: 8000, 16000 or 48000."""
+    dtmf: DtmfMethod = "auto"
+    detect_inband_dtmf: bool = False
+    ice: IceOptions = field(default_factory=IceOptions)
+    handshake_deadline_s: float = 8.0
+    stall_s: float = 0.6
+    """Without a packet for so long, `stalled` (the larger of this and a bound from ptime, jitter and RTT)."""
+    quiet_s: float = 2.5
+    """The same when the peer may use discontinuous transmission or comfort noise."""
+    codec_options: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What all sessions of a process share."""
+
+    media_dir: Path | None = None
+    """Where `play` finds files; None: playing files is refused."""
+    recordings_dir: Path | None = None
+    """Where recordings go; None: recording is refused."""
+    phases: int = 4
+    """Into how many equal parts a 20 ms period is divided, so that calls do not all tick at once."""
