@@ -1,0 +1,1 @@
+"""Sources and sinks that touch the machine: files, tones, ports for other programs, sound devices."""

@@ -1,0 +1,1 @@
+"""Recordings of calls: written off the loop, valid at every moment, finished after a crash."""
