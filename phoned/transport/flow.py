@@ -37,7 +37,7 @@ class Address(NamedTuple):
 
 
 class FlowError(UnavailableError):
-    """A flow could not be had, or a step on a living one failed. ``status`` is the HTTP status when a server gave one."""
+    """A flow could not be had, or a step on a living one failed. ``status``: the HTTP status, when a server gave one."""
 
     code = "flow"
 
