@@ -1,0 +1,1 @@
+"""Accounts at run time: what is wished for, what is, and the flow between."""

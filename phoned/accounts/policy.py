@@ -1,0 +1,48 @@
+"""What an account is told: its figures, and who hears of it. Values and protocols only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from phoned.recovery.backoff import Schedule
+from phoned.transport.flow import FlowTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPolicy:
+    """The figures of one account, in seconds where named so."""
+
+    target: FlowTarget
+    target_backup: FlowTarget | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    keepalive_s: float = 60.0
+    keepalive_timeout_s: float = 5.0
+    refresh_before_expiry_s: float | None = None
+    """Refresh so long before the granted expiry, instead of at half of it."""
+    attempt_deadline_s: float = 5.0
+    ping_idle_s: float = 15.0
+    ping_call_s: float = 2.0
+    ping_misses: int = 2
+    ping_timeout_s: float | None = None
+    """Deadline of one ping; None: four measured round trips, at least one second."""
+
+
+class AccountListener(Protocol):
+    """Who carries on when an account has a flow again: the call manager and the identity store."""
+
+    def on_flow_ready(self, account: str) -> None:
+        """A new flow carries the account's dialogs from now on; its REGISTER is on the way."""
+        ...
+
+    def on_registered(self, account: str) -> None:
+        """The registration was confirmed (not told for a mere refresh)."""
+        ...
+
+    def on_identity(self, account: str, call_id: str, cseq: int) -> None:
+        """What must outlive the process before the next REGISTER."""
+        ...
+
+    def calls_up(self, account: str) -> int:
+        """How many calls the account carries now."""
+        ...
