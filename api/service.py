@@ -1,0 +1,1 @@
+"""The plug-in ``api``: what the entry point names."""
