@@ -54,7 +54,7 @@ class IceOptions:
 class SessionOptions:
     """One call's media."""
 
-    codecs: tuple[str, ...] = ("opus", "G722", "PCMU", "PCMA")
+    codecs: tuple[str, ...] = ("opus", "g722", "pcmu", "pcma")
     """Codecs to offer and accept, the preferred one first."""
     graph_rate: int = 16000
     """Sample rate of the audio graph: 8000, 16000 or 48000."""

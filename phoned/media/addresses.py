@@ -1,0 +1,63 @@
+"""Which local addresses media may use, the default route's first. Asks the kernel; sends nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import netifaces
+
+from phoned.media.options import IceOptions
+
+
+def local_addresses(options: IceOptions) -> list[str]:
+    """Addresses to bind, best first, at most ``options.max_hosts``."""
+    if options.addresses:
+        return list(options.addresses[: options.max_hosts])
+    found = [*_default_sources(), *_interface_addresses(options.interfaces)]
+    allowed = set(_interface_addresses(options.interfaces)) if options.interfaces else None
+    chosen: list[str] = []
+    for address in found:
+        if address in chosen or (allowed is not None and address not in allowed):
+            continue
+        if _fits(address, options):
+            chosen.append(address)
+    # loopback last: a real address is better whenever there is one
+    chosen.sort(key=lambda address: ipaddress.ip_address(address).is_loopback)
+    return chosen[: options.max_hosts]
+
+
+def _fits(address: str, options: IceOptions) -> bool:
+    value = ipaddress.ip_address(address)
+    if value.version == 6 and not options.use_ipv6:
+        return False
+    if value.is_loopback:
+        return options.allow_loopback
+    return not (value.is_link_local or value.is_multicast or value.is_unspecified)
+
+
+def _default_sources() -> list[str]:
+    """The source addresses that the kernel would choose towards the internet; connecting UDP sends nothing."""
+    sources = []
+    for family, anywhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((anywhere, 9))
+                sources.append(str(probe.getsockname()[0]))
+        except OSError:
+            continue  # no route of this family
+    return sources
+
+
+def _interface_addresses(interfaces: tuple[str, ...]) -> list[str]:
+    addresses = []
+    for name in interfaces or netifaces.interfaces():
+        try:
+            families = netifaces.ifaddresses(name)
+        except ValueError:
+            continue  # the interface went away, or never was
+        for family in (netifaces.AF_INET, netifaces.AF_INET6):
+            found = [str(entry["addr"]).partition("%")[0] for entry in families.get(family, [])]
+            # one per family: IPv6 privacy addresses would make many
+            addresses += [address for address in found if not ipaddress.ip_address(address).is_link_local][:1]
+    return addresses

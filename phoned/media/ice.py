@@ -1,0 +1,470 @@
+"""ICE: one datagram path for a call whose agent can be replaced while the call goes on (RFC 8445, 8839, 7675).
+
+Owns candidates, connectivity checks, consent, the choice of the pair, and the first look at each datagram. It knows
+neither DTLS nor RTP: datagrams are handed up by kind. One of the two modules that touch private attributes of aioice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import socket
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aioice import Candidate as WireCandidate
+from aioice import Connection, TransportPolicy, stun
+from aioice.candidate import candidate_foundation, candidate_priority
+from aioice.ice import ICE_COMPLETED, CandidatePair, StunProtocol, relayed_candidate, server_reflexive_candidate
+
+from phoned.media.addresses import local_addresses
+from phoned.media.datagram import MAX_DATAGRAM, DropLog, is_rtcp
+from phoned.media.options import IceOptions
+from phoned.media.sdp import Candidate
+from phoned.tasks import Tasks
+
+COMPONENT = 1
+RECEIVE_BUFFER = 262_144
+MAX_TRUSTED = 64
+"""Peer addresses that passed an authenticated check, per agent."""
+DEAD_SERVER_S = 60.0
+"""How long a STUN or TURN server that did not answer is left out of gathering."""
+
+
+class IceFailed(Exception):
+    """No pair worked before the deadline, or there is no local address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalIce:
+    """What our description says about an agent."""
+
+    ufrag: str
+    pwd: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteIce:
+    """What the peer's description says about its agent."""
+
+    ufrag: str
+    pwd: str
+    candidates: tuple[Candidate, ...]
+    lite: bool = False
+
+
+class DatagramListener(Protocol):
+    """Who takes the datagrams of checked addresses. Called synchronously from the socket's callback."""
+
+    def rtp_received(self, data: bytes) -> None:
+        """An SRTP packet."""
+        ...
+
+    def rtcp_received(self, data: bytes) -> None:
+        """An SRTCP packet."""
+        ...
+
+    def dtls_received(self, data: bytes) -> None:
+        """A DTLS record, on whatever pair."""
+        ...
+
+
+class AgentOwner(Protocol):
+    """What an agent needs of its path, and what it reports to it."""
+
+    @property
+    def options(self) -> IceOptions:
+        """How to gather and check."""
+        ...
+
+    @property
+    def listener(self) -> DatagramListener:
+        """Who takes datagrams."""
+        ...
+
+    @property
+    def servers(self) -> ServerMemory:
+        """What is known about STUN and TURN servers."""
+        ...
+
+    @property
+    def tasks(self) -> Tasks:
+        """Where the agent's own tasks live."""
+        ...
+
+    @property
+    def log(self) -> DropLog:
+        """Where drops are counted."""
+        ...
+
+    def nominated(self, agent: IceAgent) -> None:
+        """The agent has a pair, or moved to another."""
+        ...
+
+    def socket_error(self, agent: IceAgent, error: OSError) -> None:
+        """The kernel refused a packet on the agent's pair."""
+        ...
+
+    def consent_missed(self, agent: IceAgent, misses: int) -> None:
+        """So many consent checks in a row had no answer; 0 when one had after misses."""
+        ...
+
+    def consent_expired(self, agent: IceAgent) -> None:
+        """No answer for the whole consent time."""
+        ...
+
+
+class ServerMemory:
+    """What is known about STUN and TURN servers: resolved addresses, and those that did not answer lately."""
+
+    def __init__(self) -> None:
+        self._resolved: dict[str, str] = {}
+        self._dead_until: dict[tuple[str, int], float] = {}
+
+    async def resolve(self, host: str) -> str:
+        """The server's address, from memory when it was resolved before."""
+        if host not in self._resolved:
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+            self._resolved[host] = str(found[0][4][0])
+        return self._resolved[host]
+
+    def usable(self, server: tuple[str, int]) -> bool:
+        """False for a server that did not answer within the last minute."""
+        return self._dead_until.get(server, 0.0) <= asyncio.get_running_loop().time()
+
+    def failed(self, server: tuple[str, int]) -> None:
+        """It did not answer: leave it out for a while, and resolve it anew then."""
+        self._dead_until[server] = asyncio.get_running_loop().time() + DEAD_SERVER_S
+        self._resolved.pop(server[0], None)
+
+
+class _Socket(StunProtocol):
+    """One local socket. Sorts what comes in; STUN goes to aioice only when it cannot hurt it."""
+
+    receiver: IceAgent
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        assert isinstance(data, bytes)
+        agent = self.receiver
+        length = len(data)
+        source = (addr[0], addr[1])
+        if not 0 < length <= MAX_DATAGRAM:
+            agent.drop("length", f"{length} bytes from {source}")
+            return
+        first = data[0]
+        if first < 4:
+            self._stun_received(data, source)
+        elif source not in agent.trusted:
+            agent.drop("stranger", source)
+        elif 127 < first < 192 and length > 12:
+            agent.packets_received += 1
+            if is_rtcp(data):
+                agent.listener.rtcp_received(data)
+            else:
+                agent.listener.rtp_received(data)
+        elif 19 < first < 64 and length > 13:
+            agent.listener.dtls_received(data)
+        else:
+            agent.drop("kind", source)
+
+    def _stun_received(self, data: bytes, source: tuple[str, int]) -> None:
+        agent = self.receiver
+        if len(data) < stun.HEADER_LENGTH:
+            agent.drop("stun", source)
+            return
+        is_response = data[0] & 1 == 1
+        if is_response and data[8:20] not in self.transactions:
+            agent.drop("stun_unasked", source)
+            return
+        if not is_response and agent.username_prefix not in data:
+            # no answer, not even an error: nobody who knows our credentials sends this
+            agent.drop("stun_foreign", source)
+            return
+        try:
+            message = stun.parse_message(data)
+            if is_response:
+                self.transactions[data[8:20]].response_received(message, source)
+            elif message.message_class == stun.Class.REQUEST:
+                agent.request_received(message, source, self)
+        except Exception as error:  # struct.error, KeyError and others for attributes that are short or missing
+            agent.drop("stun", f"{source}: {error!r}")
+
+    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        if message.message_class == stun.Class.RESPONSE:
+            # aioice answers with success only after MESSAGE-INTEGRITY was verified with our password
+            self.receiver.trust(addr)
+        if not self.receiver.closing:
+            super().send_stun(message, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        if isinstance(exc, OSError):
+            self.receiver.socket_error(self, exc)
+
+
+class IceAgent(Connection):
+    """One ICE generation: its credentials, sockets and checks. Made, driven and closed by `IcePath`."""
+
+    def __init__(self, owner: AgentOwner, *, controlling: bool) -> None:
+        options = owner.options
+        turn = options.turn_server
+        if turn is not None and not owner.servers.usable((turn.host, turn.port)):
+            turn = None
+        super().__init__(
+            ice_controlling=controlling,
+            turn_server=(turn.host, turn.port) if turn else None,
+            turn_username=turn.username if turn else None,
+            turn_password=turn.password if turn else None,
+            turn_ssl=turn.tls if turn else False,
+            turn_transport=turn.transport if turn else "udp",
+            transport_policy=TransportPolicy.RELAY if options.relay_only else TransportPolicy.ALL,
+        )
+        self.owner = owner
+        self.listener = owner.listener
+        self.trusted: set[tuple[str, int]] = set()
+        self.username_prefix = f"{self.local_username}:".encode()
+        self.selected: CandidatePair | None = None
+        self.completed = False
+        self.misses = 0
+        self.packets_received = 0
+        self.rtt_s: float | None = None
+
+    # -- gathering
+
+    async def gather(self) -> None:
+        """Host candidates at once, the others within their budgets."""
+        options = self.owner.options
+        hosts = [] if options.relay_only else local_addresses(options)
+        self._local_candidates_start = True
+        self._local_candidates += await self._host_candidates(hosts)
+        others = []
+        server = options.stun_server
+        if server is not None and self.owner.servers.usable(server):
+            others += [
+                self._bounded(self._reflexive(found, server), options.gather_budget_s, server)
+                for found in self._protocols
+                if ":" not in found.local_candidate.host
+            ]
+        if self.turn_server is not None:
+            others.append(self._bounded(self._relayed(), options.relay_budget_s, self.turn_server))
+        for candidate in await asyncio.gather(*others):
+            if candidate is not None and not self._knows(candidate):
+                self._local_candidates.append(candidate)
+        self._local_candidates_end = True
+        if not self._local_candidates:
+            raise IceFailed("no local address may be used")
+
+    async def _host_candidates(self, addresses: list[str]) -> list[WireCandidate]:
+        loop = asyncio.get_running_loop()
+        found = []
+        for index, address in enumerate(addresses):
+            try:
+                transport, protocol = await loop.create_datagram_endpoint(
+                    lambda: _Socket(self), local_addr=(address, 0)
+                )
+            except OSError as error:
+                self.owner.log.drop("bind", loop.time(), f"{address}: {error}")
+                continue
+            found_socket = transport.get_extra_info("socket")
+            found_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            name = transport.get_extra_info("sockname")
+            protocol.local_candidate = WireCandidate(
+                foundation=candidate_foundation("host", "udp", name[0]),
+                component=COMPONENT,
+                transport="udp",
+                priority=candidate_priority(COMPONENT, "host", 65535 - index),
+                host=name[0],
+                port=name[1],
+                type="host",
+            )
+            self._protocols.append(protocol)
+            found.append(protocol.local_candidate)
+        return found
+
+    async def _reflexive(self, protocol: StunProtocol, server: tuple[str, int]) -> WireCandidate:
+        address = await self.owner.servers.resolve(server[0])
+        candidate, _ = await server_reflexive_candidate(protocol, (address, server[1]))
+        return candidate
+
+    async def _relayed(self) -> WireCandidate:
+        assert self.turn_server is not None
+        candidate, protocol = await relayed_candidate(
+            component=COMPONENT,
+            hide_related_address=self.owner.options.relay_only,
+            protocol_factory=lambda: _Socket(self),
+            turn_server=self.turn_server,
+            turn_username=self.turn_username,
+            turn_password=self.turn_password,
+            turn_ssl=self.turn_ssl,
+            turn_transport=self.turn_transport,
+        )
+        self._protocols.append(protocol)
+        return candidate
+
+    async def _bounded(self, coroutine: Any, budget_s: float, server: tuple[str, int]) -> WireCandidate | None:
+        try:
+            async with asyncio.timeout(budget_s):
+                candidate: WireCandidate = await coroutine
+        except (TimeoutError, OSError, stun.TransactionError) as error:
+            self.owner.servers.failed(server)
+            self.drop("server", f"{server}: {error!r}")
+            return None
+        return candidate
+
+    def _knows(self, candidate: WireCandidate) -> bool:
+        return any((c.host, c.port) == (candidate.host, candidate.port) for c in self._local_candidates)
+
+    def description(self) -> LocalIce:
+        """Credentials and candidates for our description."""
+        return LocalIce(
+            ufrag=self.local_username,
+            pwd=self.local_password,
+            candidates=tuple(
+                Candidate(
+                    foundation=c.foundation,
+                    component=c.component,
+                    transport=c.transport,
+                    priority=c.priority,
+                    address=c.host,
+                    port=c.port,
+                    type=c.type,
+                    related_address=c.related_address,
+                    related_port=c.related_port,
+                )
+                for c in sorted(self.local_candidates, key=lambda c: -c.priority)
+            ),
+        )
+
+    # -- checks
+
+    async def search(self, remote: RemoteIce) -> None:
+        """Check pairs until one is nominated. The end of candidates is never signalled: the caller has a deadline."""
+        self.remote_is_lite = remote.lite
+        if remote.lite:
+            self.ice_controlling = True
+        self.remote_username, self.remote_password = remote.ufrag, remote.pwd
+        await self.feed(remote.candidates)
+        self.sort_check_list()
+        self._unfreeze_initial()
+        for check in self._early_checks:
+            self.check_incoming(*check)
+        self._early_checks.clear()
+        self._early_checks_done = True
+        pace = self.owner.options.pace_s
+        while not self._check_list_done:
+            self._check_periodic()
+            waiting = any(
+                p.state in (CandidatePair.State.WAITING, CandidatePair.State.FROZEN) for p in self._check_list
+            )
+            try:
+                async with asyncio.timeout(pace if waiting else 0.05):
+                    result = await self._check_list_state.get()
+            except TimeoutError:
+                continue
+            if result != ICE_COMPLETED:
+                raise IceFailed("the agent was closed")
+        self.completed = True
+        for pair in self._check_list:
+            if pair.task is not None and pair is not self.selected:
+                pair.task.cancel()
+        self._query_consent_task = self.owner.tasks.spawn("consent", self.query_consent())
+
+    async def feed(self, candidates: tuple[Candidate, ...]) -> None:
+        """Candidates of the peer; known ones are ignored by aioice."""
+        for c in candidates:
+            await self.add_remote_candidate(
+                WireCandidate(c.foundation, COMPONENT, "udp", c.priority, c.address, c.port, c.type)
+            )
+
+    def build_request(self, pair: CandidatePair, nominate: bool) -> stun.Message:
+        # once a pair carries media and answers, a stray check of the peer must not make us nominate another one
+        settled = self.completed and self.misses == 0 and pair is not self.selected
+        return super().build_request(pair, nominate and not settled)
+
+    def check_complete(self, pair: CandidatePair) -> None:
+        if pair.state == CandidatePair.State.SUCCEEDED:
+            self.trust(pair.remote_addr)
+            if self.completed and self.ice_controlling and self.misses == 0 and pair is not self.selected:
+                pair.nominated = False
+        super().check_complete(pair)
+        nominated = self._nominated.get(COMPONENT)
+        if nominated is not None and nominated is not self.selected:
+            self.selected = nominated
+            self.misses = 0
+            self.owner.nominated(self)
+
+    def trust(self, address: tuple[str, int]) -> None:
+        """This address proved that it knows our credentials: its media and DTLS may come in."""
+        if len(self.trusted) < MAX_TRUSTED:
+            self.trusted.add((address[0], address[1]))
+
+    # -- consent (RFC 7675)
+
+    async def query_consent(self) -> None:
+        options = self.owner.options
+        loop = asyncio.get_running_loop()
+        fresh = loop.time()
+        while True:
+            await asyncio.sleep(options.consent_interval_s * (0.8 + 0.4 * random.random()))
+            if await self.ask() is not None:
+                fresh = loop.time()
+                if self.misses:
+                    self.misses = 0
+                    self.owner.consent_missed(self, 0)
+                continue
+            self.misses += 1
+            self.owner.consent_missed(self, self.misses)
+            if loop.time() - fresh >= options.consent_timeout_s:
+                self.owner.consent_expired(self)
+                return
+
+    async def ask(self) -> float | None:
+        """One authenticated check on the pair in use: the round trip time, None without an answer in 500 ms."""
+        pair = self.selected
+        if pair is None or self.remote_password is None or self.closing:
+            return None
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        request = self.build_request(pair, nominate=False)
+        try:
+            await pair.protocol.request(
+                request, pair.remote_addr, integrity_key=self.remote_password.encode(), retransmissions=0
+            )
+        except stun.TransactionFailed as error:
+            # an authenticated refusal is a sign of life too
+            if error.response.error_code == 487:
+                self.switch_role(ice_controlling="ICE-CONTROLLED" in request.attributes)
+        except stun.TransactionError:
+            return None
+        self.rtt_s = loop.time() - asked
+        return self.rtt_s
+
+    def stop_consent(self) -> None:
+        """Media left this agent: it must not end things later."""
+        if self._query_consent_task is not None:
+            self._query_consent_task.cancel()
+
+    @property
+    def closing(self) -> bool:
+        """Its sockets are closed, or will be in a moment."""
+        return self._closing
+
+    # -- reports of the sockets
+
+    def drop(self, cause: str, detail: object = "") -> None:
+        """Count a datagram that is not handed up."""
+        self.owner.log.drop(cause, asyncio.get_running_loop().time(), detail)
+
+    def socket_error(self, protocol: StunProtocol, error: OSError) -> None:
+        """The kernel refused a packet."""
+        if self.selected is not None and self.selected.protocol is protocol:
+            self.owner.socket_error(self, error)
+
+    def protocol_lost(self, protocol: StunProtocol) -> None:
+        if not self._closing:
+            self.socket_error(protocol, OSError(errno.EBADF, "the socket was lost"))
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """Never used: `_Socket` hands datagrams to the listener."""
