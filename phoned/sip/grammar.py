@@ -1,0 +1,125 @@
+"""The small grammar that URIs and header fields share: tokens, quoted strings, lists, hosts (RFC 3261 25.1).
+
+Every function is one pass over its text. Text is what ``message.parse`` decoded: UTF-8, with bytes that are not UTF-8
+kept as surrogate escapes, so that whatever came in can go out again unchanged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import string
+from typing import Final
+
+from phoned.errors import InvalidValue, MalformedMessage
+from phoned.sip.limits import MAX_UINT32
+
+WSP: Final = " \t"
+_TOKEN: Final = frozenset(string.ascii_letters + string.digits + "-.!%*_+`'~")
+# the underscore is no host character, but machines are called that
+_HOST: Final = frozenset(string.ascii_letters + string.digits + "-._")
+
+
+def is_token(text: str) -> bool:
+    """``token`` of RFC 3261 25.1: at least one of the token characters, and nothing else."""
+    return bool(text) and _TOKEN.issuperset(text)
+
+
+def parse_uint(text: str, what: str, *, maximum: int = MAX_UINT32) -> int:
+    """``1*DIGIT`` up to ``maximum``; never Python's wider idea of an integer. Raises MalformedMessage."""
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedMessage(f"{what} is not a number")
+    digits = text.lstrip("0")
+    # the length is looked at first: int() of a very long number is neither cheap nor wanted
+    if len(digits) > 10 or (number := int(digits or "0")) > maximum:
+        raise MalformedMessage(f"{what} is over {maximum}")
+    return number
+
+
+def parse_host(text: str) -> str:
+    """A host: name, IPv4 address or bracketed IPv6 reference. Returned as given. Raises MalformedMessage."""
+    if text.startswith("["):
+        # the grammar of RFC 3261 made some write three colons; RFC 5118 4.10 corrects it and asks to bear with them
+        address = text[1:-1].replace(":::", "::", 1)
+        try:
+            if not text.endswith("]") or "%" in address:
+                raise ValueError
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            raise MalformedMessage("IPv6 reference is malformed") from None
+    elif not text or not _HOST.issuperset(text):
+        raise MalformedMessage("host is malformed")
+    return text
+
+
+def parse_host_port(text: str) -> tuple[str, int | None]:
+    """``host [":" port]``, white space round the colon allowed. Raises MalformedMessage."""
+    if text.startswith("["):
+        host, bracket, rest = text.partition("]")
+        host, rest = host + bracket, rest.lstrip(WSP)
+        if rest and rest[0] != ":":
+            raise MalformedMessage("text after an IPv6 reference")
+        colon, port = rest[:1], rest[1:]
+    else:
+        host, colon, port = text.partition(":")
+    return parse_host(host.strip(WSP)), parse_uint(port.strip(WSP), "port", maximum=65535) if colon else None
+
+
+def closing_quote(text: str, start: int) -> int:
+    """Where the quoted string that opens at ``start`` closes; a backslash quotes what follows. Raises MalformedMessage."""
+    at = start + 1
+    while True:
+        quote = text.find('"', at)
+        if quote < 0:
+            raise MalformedMessage("quoted string does not end")
+        backslash = text.find("\\", at, quote)
+        if backslash < 0:
+            return quote
+        at = backslash + 2
+
+
+def unquote(text: str) -> str:
+    """The meaning of a quoted string; any other text is returned as it is. Raises MalformedMessage."""
+    if not text.startswith('"'):
+        return text
+    if closing_quote(text, 0) != len(text) - 1:
+        raise MalformedMessage("text after a quoted string")
+    inner = text[1:-1]
+    if "\\" not in inner:
+        return inner
+    # a pair of backslashes is one: cut there first, so that every other backslash only vanishes
+    return "\\".join(part.replace("\\", "") for part in inner.split("\\\\"))
+
+
+def quote(text: str) -> str:
+    """A quoted string that means ``text``. CR and LF cannot be written in one: InvalidValue."""
+    if "\r" in text or "\n" in text:
+        raise InvalidValue("a quoted string holds no line break")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\0", "\\\0")
+    return f'"{escaped}"'
+
+
+def split_list(text: str, separator: str = ",") -> list[str]:
+    """The parts between separators that stand outside quotes and angle brackets, stripped; empty ones are kept.
+
+    Raises MalformedMessage when a quote or a bracket does not close.
+    """
+    if '"' not in text and "<" not in text:
+        return [part.strip(WSP) for part in text.split(separator)]
+    parts: list[str] = []
+    start = at = 0
+    while True:
+        cut, mark, angle = (text.find(sign, at) for sign in (separator, '"', "<"))
+        # which of the three comes first; what is missing comes last
+        nearest = min((i for i in (cut, mark, angle) if i >= 0), default=-1)
+        if nearest < 0:
+            parts.append(text[start:].strip(WSP))
+            return parts
+        if nearest == mark:
+            at = closing_quote(text, mark) + 1
+        elif nearest == angle:
+            at = text.find(">", angle) + 1
+            if not at:
+                raise MalformedMessage("angle bracket does not close")
+        else:
+            parts.append(text[start:cut].strip(WSP))
+            start = at = cut + 1
