@@ -1,0 +1,159 @@
+"""What the machines of the user agent core share: the layer below, randomness, limits, and the account they act for.
+
+`AccountCore` owns an account's flow, its registration and its credentials; it builds requests outside dialogs and
+answers challenges by the rules of who may ask us. It must not know calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from phoned.errors import InvalidValue, MalformedMessage
+from phoned.sip.account import AccountParameters, Limits
+from phoned.sip.events import AccountId, Registered
+from phoned.sip.fields import NameAddr
+from phoned.sip.headers import Headers, canonical
+from phoned.sip.io import FlowId, Random, TimerValues
+from phoned.sip.message import Request
+from phoned.sip.registration import Registration, RegistrationParameters
+from phoned.sip.transaction_layer import TransactionLayer
+from phoned.sip.uri import Uri
+
+OURS = frozenset(
+    {
+        "Via", "From", "To", "Call-ID", "CSeq", "Contact", "Content-Length", "Content-Type", "Max-Forwards", "Route",
+        "Record-Route", "Authorization", "Proxy-Authorization", "Allow", "Supported", "Require", "Session-Expires",
+        "Min-SE", "RSeq", "RAck",
+    }
+)  # fmt: skip
+"""Header fields that a caller may not add: the core writes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """Handed to every machine of one user agent."""
+
+    layer: TransactionLayer
+    random: Random
+    limits: Limits
+    timers: TimerValues
+
+
+class AccountCore:
+    """One account at run time. Driven by the user agent; read by its sessions."""
+
+    def __init__(self, account: AccountId, parameters: AccountParameters, core: Core) -> None:
+        aor = _address(parameters.aor)
+        self.id = account
+        self.parameters = parameters
+        self.aor = aor
+        self.flow: FlowId | None = None
+        """What requests go out on: the flow that registered last, or was adopted."""
+        self.flows: set[FlowId] = set()
+        """All that are up."""
+        self.registered: Registered | None = None
+        self.contact_user = parameters.contact_user or aor.uri.user or core.random.token()[:12]
+        self.registration = Registration(
+            account=account,
+            parameters=RegistrationParameters(
+                aor=str(aor.uri),
+                registrar=parameters.registrar or str(Uri.sip(aor.uri.host, port=aor.uri.port, scheme=aor.uri.scheme)),
+                instance_id=parameters.instance_id or f"urn:uuid:{_uuid(core.random.token())}",
+                reg_id=parameters.reg_id,
+                expires_s=parameters.expires_s,
+                display_name=parameters.display_name,
+                contact_user=parameters.contact_user,
+                contact_host=parameters.contact_host,
+                auth_username=parameters.auth_username,
+                secret=parameters.secret,
+                route=parameters.route,
+                user_agent=parameters.user_agent,
+            ),
+            layer=core.layer,
+            random=core.random,
+            call_id=parameters.call_id,
+            cseq=parameters.cseq,
+        )
+
+    @property
+    def contact(self) -> str:
+        """The Contact header value of dialogs: the public GRUU reaches whatever flow we have next."""
+        gruu = self.registered.pub_gruu if self.registered else None
+        return f"<{gruu or self.registration.contact}>"
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Preloaded Route values of requests outside dialogs."""
+        return (*self.parameters.route, *(self.registered.service_route if self.registered else ()))
+
+    @property
+    def agent(self) -> list[tuple[str, str]]:
+        """The User-Agent header field, when there is one."""
+        return [("User-Agent", self.parameters.user_agent)] if self.parameters.user_agent else []
+
+    def owns(self, uri: str) -> bool:
+        """Whether a Request-URI means this account: our user at any host (the proxy wrote it), or our GRUU."""
+        try:
+            parsed = Uri.parse(uri)
+        except MalformedMessage:
+            return False
+        users = {self.contact_user, self.aor.uri.user}
+        contact = Uri.parse(self.registration.contact)
+        users.add(contact.user)
+        if self.registered and self.registered.pub_gruu:
+            users.add(Uri.parse(self.registered.pub_gruu).user)
+        if self.registered and self.registered.temp_gruu:
+            users.add(Uri.parse(self.registered.temp_gruu).user)
+        return parsed.user in users
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        call_id: str,
+        tag: str,
+        number: int,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Request:
+        """A request outside dialogs (RFC 3261 8.1.1). Raises InvalidValue."""
+        try:
+            uri = Uri.parse(target)
+        except MalformedMessage as error:
+            raise InvalidValue(f"not a URI that can be called: {error.detail}") from None
+        if uri.scheme not in ("sip", "sips", "tel"):
+            raise InvalidValue(f"no call goes to a {uri.scheme} URI")
+        uri = uri.without_headers()
+        fields = Headers([("Route", route) for route in self.routes])
+        fields.add("Max-Forwards", "70")
+        fields.add("From", f"{self.aor};tag={tag}")
+        fields.add("To", f"<{uri}>")
+        fields.add("Call-ID", call_id)
+        fields.add("CSeq", f"{number} {method}")
+        for name, value in headers:
+            fields.add(name, value)
+        return Request(method=method, uri=str(uri), headers=fields, body=b"")
+
+
+def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The caller's own header fields. Raises InvalidValue for one that the core writes itself."""
+    checked = [(canonical(name), value) for name, value in headers]
+    for name, _ in checked:
+        if name in OURS:
+            raise InvalidValue(f"{name} cannot be set")
+    return checked
+
+
+def _address(aor: str) -> NameAddr:
+    try:
+        address = NameAddr.parse(aor if "<" in aor else f"<{aor}>")
+    except MalformedMessage as error:
+        raise InvalidValue(f"address of record: {error.detail}") from None
+    if not address.uri.is_sip or not address.uri.host:
+        raise InvalidValue("address of record is no sip URI")
+    return address
+
+
+def _uuid(token: str) -> str:
+    return f"{token[:8]}-{token[8:12]}-4{token[13:16]}-8{token[17:20]}-{token[20:32]}"

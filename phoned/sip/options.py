@@ -1,0 +1,101 @@
+"""What this user agent can do, as header values, and the refusals that follow from it (RFC 3261 8.2, 11).
+
+It knows messages, no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from phoned.errors import MalformedMessage
+from phoned.sip import message as messages
+from phoned.sip.accessors import accept, allow, content_type, require, to
+from phoned.sip.message import Request, Response
+
+ALLOWED: Final = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "PRACK", "UPDATE")
+ROUTED: Final = frozenset({*ALLOWED, "REFER", "NOTIFY"})
+"""Methods that are looked at: the last two get refusals of their own."""
+KNOWN: Final = frozenset({*ROUTED, "REGISTER", "SUBSCRIBE", "PUBLISH"})
+SUPPORTED: Final = ("100rel", "gruu", "outbound", "timer")
+SDP: Final = "application/sdp"
+ALLOW: Final = ", ".join(ALLOWED)
+
+
+def respond_to(
+    request: Request,
+    status: int,
+    *,
+    tag: str | None = None,
+    reason: str = "",
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+) -> Response:
+    """A response with what RFC 3261 8.2.6 and 12.1.1 copy; ``body`` is a session description."""
+    response = messages.response_to(request, status, reason, to_tag=tag)
+    if request.method == "INVITE" and 100 < status < 300:
+        for route in request.headers.all("Record-Route"):
+            response.headers.add("Record-Route", route)
+    for name, value in headers:
+        response.headers.add(name, value)
+    if body:
+        response.headers.add("Content-Type", SDP)
+        response.body = body
+    return response
+
+
+def capabilities(*, reliable: bool = True) -> list[tuple[str, str]]:
+    """Allow and Supported, for INVITE and its responses. ``reliable``: whether 100rel is among them."""
+    tags = SUPPORTED if reliable else tuple(tag for tag in SUPPORTED if tag != "100rel")
+    return [("Allow", ALLOW), ("Supported", ", ".join(tags))]
+
+
+def methods_of(message: Request | Response) -> frozenset[str]:
+    """The methods that the far end allows; empty when it does not say."""
+    return frozenset(allow(message))
+
+
+def description_of(message: Request | Response) -> bytes | None:
+    """The session description that a message carries, None when it carries none (or one that cannot be named)."""
+    if not message.body:
+        return None
+    try:
+        kind = content_type(message)
+    except MalformedMessage:
+        return None
+    return message.body if kind is not None and kind.essence == SDP else None
+
+
+def has_to_tag(request: Request) -> bool:
+    """Whether a request means to be inside a dialog."""
+    return to(request).tag is not None
+
+
+# --- judging a request before anybody looks at its meaning (RFC 3261 8.2.1 - 8.2.3) ------------------------------------
+
+
+def unacceptable(request: Request) -> Response | None:
+    """The refusal that is owed whatever state we are in: method, extensions, content. None: go on.
+
+    Raises MalformedMessage for a header field that cannot be read.
+    """
+    if request.method not in ROUTED:
+        status = 405 if request.method in KNOWN else 501
+        return respond_to(request, status, headers=[("Allow", ALLOW)])
+    unknown = [tag for tag in require(request) if tag not in SUPPORTED]
+    if unknown:
+        return respond_to(request, 420, headers=[("Unsupported", ", ".join(unknown))])
+    return _bad_content(request)
+
+
+def _bad_content(request: Request) -> Response | None:
+    if request.body:
+        if any(value.lower() != "identity" for value in request.headers.values("Content-Encoding")):
+            return respond_to(request, 415, headers=[("Accept-Encoding", "identity")])
+        kind = content_type(request)
+        if request.method in ("INVITE", "UPDATE", "PRACK") and (kind is None or kind.essence != SDP):
+            return respond_to(request, 415, headers=[("Accept", SDP)])
+    wanted = accept(request) if request.method == "INVITE" else None
+    if wanted and not {kind.essence for kind in wanted} & {SDP, "application/*", "*/*"}:
+        return respond_to(request, 406, headers=[("Accept", SDP)])
+    return None
