@@ -1,1 +1,1 @@
-"""Configuration: TOML files and the environment in, validated frozen models out. It knows no part of the running phone."""
+"""Configuration: TOML files and the environment in, validated frozen models out. Knows no part of the running phone."""

@@ -1,6 +1,6 @@
 """The tables of the configuration file that the core itself owns, with their defaults.
 
-The root is `Config`. ``[[accounts]]`` lives in `accounts`. Tables of services (``[api]``, ``[[webhooks]]``, ``[twilio]``)
+The root is `Config`. ``[[accounts]]`` lives in `accounts`. Tables of services (``[api]``, ``[[webhooks]]``, ...)
 are not here: the loader keeps them raw for the services' own models. Units stand in the names; every key is the
 contract of the control surfaces page.
 """

@@ -9,7 +9,7 @@ The contract of every adapter:
 * After `Dialer.dial` returned, `FlowListener.on_closed` is called exactly once, whoever ended the flow, and never from
   within `Flow.send`, `Flow.close` or `Flow.abort`. No message follows it.
 * `FlowListener.on_message` gets one whole message; keep-alives are answered below and never passed up.
-* Nothing raised by a listener reaches the network library: it ends the flow and is logged.
+* Nothing raised by a listener reaches the network library: it is logged, and the flow goes on.
 * No method blocks. Every wait has a deadline.
 """
 
@@ -37,7 +37,7 @@ class Address(NamedTuple):
 
 
 class FlowError(UnavailableError):
-    """A flow could not be had, or a step on a living one failed. ``status``: the HTTP status, when a server gave one."""
+    """A flow could not be had, or a step on a living one failed. ``status``: the HTTP status, when there was one."""
 
     code = "flow"
 
