@@ -16,12 +16,13 @@ Every transaction that has an owner ends with exactly one `Terminated`, its last
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Protocol
 
-from phoned.sip.io import FlowId
-from phoned.sip.message import Request, Response
+from phoned.sip.io import FlowId, Outbox
+from phoned.sip.message import Message, Request, Response, serialise
 
 BRANCH_COOKIE = "z9hG4bK"
 
@@ -55,6 +56,24 @@ class Timer(Enum):
     M = "M"
     CANCEL = "CANCEL"
     ANSWER = "ANSWER"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One flow as a transaction sees it. ``reliable``: the transport repeats by itself."""
+
+    flow: FlowId
+    reliable: bool
+    outbox: Outbox
+
+    def send(self, message: Message) -> bool:
+        """Queue the message; False when the outbox refused it. Raises `InvalidValue` for what must not be written."""
+        return self.outbox.send(self.flow, serialise(message))
+
+
+def check_step(legal: Mapping[State, frozenset[State]], old: State, new: State) -> None:
+    """Assert that a machine's table allows the step."""
+    assert new in legal[old], f"{old.value} -> {new.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
