@@ -56,8 +56,8 @@ def _interface_addresses(interfaces: tuple[str, ...]) -> list[str]:
             families = netifaces.ifaddresses(name)
         except ValueError:
             continue  # the interface went away, or never was
-        for family in (netifaces.AF_INET, netifaces.AF_INET6):
-            found = [str(entry["addr"]).partition("%")[0] for entry in families.get(family, [])]
+        for family in (netifaces.InterfaceType.AF_INET, netifaces.InterfaceType.AF_INET6):
+            found = [str(entry["addr"]).partition("%")[0] for entry in families.get(family) or []]
             # one per family: IPv6 privacy addresses would make many
             addresses += [address for address in found if not ipaddress.ip_address(address).is_link_local][:1]
     return addresses

@@ -46,6 +46,11 @@ def is_client_hello(data: bytes) -> bool:
     return len(data) > 13 and data[0] == 22 and data[3:5] == b"\0\0" and data[13] == 1
 
 
-def is_close_notify(data: bytes) -> bool:
-    """A DTLS alert record. Its content is encrypted once the handshake is over, so that more cannot be told."""
-    return len(data) > 13 and data[0] == 21
+def is_alert(data: bytes) -> bool:
+    """A DTLS alert record."""
+    return data[0] == 21
+
+
+def is_plaintext(data: bytes) -> bool:
+    """A DTLS record of epoch 0: not encrypted, so anybody can have made it. (DTLS 1.3 ciphertext starts at 32.)"""
+    return data[0] < 32 and data[3:5] == b"\0\0"

@@ -1,0 +1,184 @@
+"""DTLS-SRTP: one association of a call, and the SRTP contexts that it yields (RFC 5764, RFC 5763, RFC 8842).
+
+Owns the certificate, the handshake and the keys. It knows no socket: records are fed in by whoever has them, on
+whatever pair they came (ICE restart rule 4), and sent through a callable. A close_notify is a fact to report, not the
+end (rule 7).
+One of the two modules that touch private attributes of aiortc.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import pylibsrtp
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCIceTransport
+from aiortc.rtcdtlstransport import RTCDtlsTransport, State
+from OpenSSL import SSL
+
+from phoned.ids import uuid7
+from phoned.media.sdp import Fingerprint
+
+MAX_RECORDS = 16
+"""Datagrams that may wait for the handshake; the oldest is dropped. Any flight of any peer is smaller."""
+
+Role = Literal["client", "server"]
+
+
+class DtlsFailed(Exception):
+    """The association cannot be had. ``fingerprint``: the peer is not who its description says."""
+
+    def __init__(self, detail: str, *, fingerprint: bool = False) -> None:
+        super().__init__(detail)
+        self.fingerprint = fingerprint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """A certificate and the tls-id that goes with it: one of each per association."""
+
+    certificate: RTCCertificate = field(default_factory=RTCCertificate.generateCertificate, repr=False)
+    tls_id: str = field(default_factory=lambda: uuid7().hex + uuid7().hex[-8:])
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The sha-256 hash, for our description."""
+        found = next(f for f in self.certificate.getFingerprints() if f.algorithm == "sha-256")
+        return Fingerprint(algorithm="sha-256", value=found.value)
+
+
+class _Wire:
+    """Stands where aiortc expects an ICE transport: a bounded queue of records in, a callable out."""
+
+    def __init__(self, send: Callable[[bytes], bool]) -> None:
+        self._send_datagram = send
+        self.records: deque[bytes] = deque(maxlen=MAX_RECORDS)
+        self._arrived = asyncio.Event()
+
+    def put(self, record: bytes) -> None:
+        self.records.append(record)
+        self._arrived.set()
+
+    async def _recv(self) -> bytes:
+        while not self.records:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self.records.popleft()
+
+    async def _send(self, data: bytes) -> None:
+        self._send_datagram(data)
+
+
+class Association(RTCDtlsTransport):
+    """One DTLS association. `handshake` once, then `protect` and `unprotect`; `feed` takes every DTLS record."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        send: Callable[[bytes], bool],
+        *,
+        on_close_notify: Callable[[Association], None] | None = None,
+    ) -> None:
+        self._wire = _Wire(send)
+        # aiortc asks its transport for _recv, _send and nothing else once a role is set
+        super().__init__(cast(RTCIceTransport, self._wire), [identity.certificate])
+        self.identity = identity
+        self.role: Role | None = None
+        self.closed_by_peer = False
+        self._on_close_notify = on_close_notify
+        self._fingerprint_wrong = False
+
+    def feed(self, record: bytes) -> None:
+        """A DTLS record of this association."""
+        self._wire.put(record)
+
+    async def handshake(self, role: Role, fingerprints: Sequence[Fingerprint], *, deadline_s: float) -> None:
+        """Run the handshake and take the keys. Raises `DtlsFailed`; then there are no keys."""
+        self.role = role
+        self._set_role(role)
+        known = [RTCDtlsFingerprint(algorithm=f.algorithm, value=f.value) for f in fingerprints]
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self.start(RTCDtlsParameters(fingerprints=known))
+        except TimeoutError as error:
+            self._set_state(State.FAILED)
+            raise DtlsFailed(f"no handshake in {deadline_s:g} s") from error
+        if self._fingerprint_wrong:
+            raise DtlsFailed("the peer's certificate has another fingerprint", fingerprint=True)
+        if not self.ready:
+            raise DtlsFailed("the handshake failed")
+
+    def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
+        super()._validate_peer_identity(remoteParameters)
+        self._fingerprint_wrong = self._state == State.FAILED
+
+    async def _recv_next(self) -> None:
+        ssl = self._ssl
+        assert ssl is not None
+        timeout = ssl.DTLSv1_get_timeout()
+        try:
+            async with asyncio.timeout(timeout):
+                record = await self._wire._recv()
+        except TimeoutError:
+            ssl.DTLSv1_handle_timeout()
+            await self._write_ssl()
+            return
+        ssl.bio_write(record)
+        try:
+            ssl.recv(1500)
+        except SSL.ZeroReturnError:
+            self._close_notify()
+        except SSL.Error:
+            pass  # a record that means nothing to this association; the handshake reports its own errors
+        await self._write_ssl()
+
+    def _close_notify(self) -> None:
+        if not self.closed_by_peer:
+            self.closed_by_peer = True
+            if self._on_close_notify is not None:
+                self._on_close_notify(self)
+
+    @property
+    def ready(self) -> bool:
+        """There are keys, from a peer with the right fingerprint."""
+        return self._state == State.CONNECTED
+
+    # -- SRTP; libsrtp keeps a replay window of 1024 packets per SSRC
+
+    def protect(self, packet: bytes) -> bytes:
+        """RTP to SRTP."""
+        return self._tx_srtp.protect(packet)
+
+    def protect_rtcp(self, packet: bytes) -> bytes:
+        """RTCP to SRTCP."""
+        return self._tx_srtp.protect_rtcp(packet)
+
+    def unprotect(self, packet: bytes) -> bytes | None:
+        """SRTP to RTP; None when it is not authentic, or a replay."""
+        try:
+            return self._rx_srtp.unprotect(packet)
+        except pylibsrtp.Error:
+            return None
+
+    def unprotect_rtcp(self, packet: bytes) -> bytes | None:
+        """SRTCP to RTCP; None when it is not authentic, or a replay."""
+        try:
+            return self._rx_srtp.unprotect_rtcp(packet)
+        except pylibsrtp.Error:
+            return None
+
+    # -- the end
+
+    async def close(self, *, notify: bool = True) -> None:
+        """End the association, with a close_notify unless its path is gone."""
+        pump = self._task
+        if notify:
+            await self.stop()
+        elif pump is not None:
+            pump.cancel()
+            self._task = None
+        if pump is not None:
+            await asyncio.wait([pump])

@@ -1,0 +1,252 @@
+"""A call's secured transport: the datagram path and the DTLS associations that live on it.
+
+Owns which keys protect and which are tried on what comes in (the new ones, then those being replaced: ICE restart rule
+6), where DTLS records go (rules 4, 7 and 8), and what of it survives which kind of re-offer. It knows no RTP beyond
+"a packet", and no descriptions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from phoned.media.datagram import is_alert, is_client_hello, is_plaintext
+from phoned.media.dtls import Association, DtlsFailed, Identity, Role
+from phoned.media.ice import ServerMemory
+from phoned.media.options import IceOptions
+from phoned.media.path import IcePath
+from phoned.media.sdp import Fingerprint
+from phoned.tasks import Tasks
+
+MAX_EARLY = 8
+"""DTLS datagrams kept from before a handshake; Chromium's ClientHello takes two."""
+MAX_PEER_ASSOCIATIONS = 3
+"""Associations that a peer may start on its own in a minute (rule 8)."""
+HANDSHAKE_TRIES = 3
+
+
+class TransportListener(Protocol):
+    """Who takes authentic packets and hears of the transport's fate. Called synchronously."""
+
+    def rtp(self, packet: bytes) -> None:
+        """An authentic RTP packet, in the clear."""
+        ...
+
+    def rtcp(self, packet: bytes) -> None:
+        """An authentic RTCP packet, in the clear."""
+        ...
+
+    def path_changed(self) -> None:
+        """Another pair carries the media now."""
+        ...
+
+    def socket_error(self, error: OSError) -> None:
+        """The kernel refused a packet on the path in use."""
+        ...
+
+    def consent_missed(self, misses: int) -> None:
+        """So many consent checks in a row had no answer; 0 when one had after misses."""
+        ...
+
+    def consent_expired(self) -> None:
+        """The peer no longer agrees to receive."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """What a handshake needs to know: our identity and role, the peer's fingerprints."""
+
+    identity: Identity
+    role: Role
+    fingerprints: tuple[Fingerprint, ...]
+
+
+class SecureTransport:
+    """Path, associations and keys of one call. Driven by `MediaSession`; packets come up through the listener."""
+
+    def __init__(
+        self,
+        owner: str,
+        options: IceOptions,
+        listener: TransportListener,
+        tasks: Tasks,
+        servers: ServerMemory,
+        *,
+        handshake_deadline_s: float,
+    ) -> None:
+        self._listener = listener
+        self._tasks = tasks
+        self._deadline_s = handshake_deadline_s
+        self.path = IcePath(owner, options, self, tasks, servers)
+        self.generation = 0
+        """How many associations have carried media."""
+        self.collecting = False
+        """An offer is open or ICE is on its way: a ClientHello belongs to the association to come."""
+        self._association: Association | None = None
+        self._previous: Association | None = None
+        self._handshaking: Association | None = None
+        self._early: deque[bytes] = deque(maxlen=MAX_EARLY)
+        self._peer: Peer | None = None
+        self._peer_started: deque[float] = deque(maxlen=MAX_PEER_ASSOCIATIONS)
+
+    # -- associations
+
+    async def establish(self, peer: Peer) -> None:
+        """A new association on the present path. Raises `DtlsFailed`; keys in use before stay in use then."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._deadline_s
+        early = list(self._early)
+        self._early.clear()
+        for attempt in range(1, HANDSHAKE_TRIES + 1):
+            association = Association(peer.identity, self.path.send)
+            self._handshaking = association
+            if peer.role == "server":
+                for record in early:
+                    association.feed(record)
+            try:
+                await association.handshake(peer.role, peer.fingerprints, deadline_s=max(0.1, deadline - loop.time()))
+            except DtlsFailed as error:
+                # a forged record can spoil one handshake; only a wrong certificate is the peer's own word
+                if error.fingerprint or attempt == HANDSHAKE_TRIES or loop.time() >= deadline:
+                    raise
+                early = []
+            else:
+                self._adopt(association, peer)
+                return
+            finally:
+                self._handshaking = None
+                if association is not self._association:
+                    await association.close(notify=False)
+
+    def _adopt(self, association: Association, peer: Peer) -> None:
+        old, self._association = self._association, association
+        self._peer = peer
+        self.generation += 1
+        if old is not None:
+            self._previous = old
+            # its handshake state is of no more use, its receive keys are (rule 6)
+            self._tasks.spawn("retire", old.close(notify=False))
+
+    def end_collecting(self, *, keep: bool) -> None:
+        """The re-offer is over. A ClientHello that came meanwhile is acted upon (``keep``) or forgotten."""
+        self.collecting = False
+        early = list(self._early)
+        if not keep or self._association is None:
+            self._early.clear()
+        elif any(is_client_hello(record) for record in early):
+            self._peer_starts()
+
+    def _peer_starts(self) -> None:
+        """The peer began a new association in mid call: follow it with the same certificate (rule 8)."""
+        now = asyncio.get_running_loop().time()
+        peer = self._peer
+        if peer is None or peer.role != "server" or self._handshaking is not None:
+            self._early.clear()
+            return
+        if len(self._peer_started) == MAX_PEER_ASSOCIATIONS and now - self._peer_started[0] < 60.0:
+            self._early.clear()
+            self.path.log.drop("client_hello", now)
+            return
+        self._peer_started.append(now)
+        self._tasks.spawn("follow", self._follow(peer))
+
+    async def _follow(self, peer: Peer) -> None:
+        try:
+            await self.establish(peer)
+        except DtlsFailed as error:
+            self.path.log.drop("dtls", asyncio.get_running_loop().time(), error)
+
+    # -- datagrams from the path (PathListener)
+
+    def dtls_received(self, data: bytes) -> None:
+        """Give a record to the association that it can be for."""
+        if is_alert(data) and is_plaintext(data):
+            # never authentic: anybody who can forge an address can send it
+            self.path.log.drop("plain_alert", asyncio.get_running_loop().time())
+        elif self._handshaking is not None:
+            self._handshaking.feed(data)
+        elif self._association is None or self.collecting:
+            if is_plaintext(data):
+                self._early.append(data)
+        elif is_client_hello(data):
+            self._early.append(data)
+            self._peer_starts()
+        else:
+            self._association.feed(data)
+
+    def rtp_received(self, data: bytes) -> None:
+        """Take the protection off and hand the packet up."""
+        association = self._association
+        if association is not None:
+            packet = association.unprotect(data)
+            if packet is None and self._previous is not None:
+                packet = self._previous.unprotect(data)
+            if packet is not None:
+                self._listener.rtp(packet)
+                return
+        self.path.log.drop("srtp", asyncio.get_running_loop().time())
+
+    def rtcp_received(self, data: bytes) -> None:
+        """Take the protection off and hand the packet up."""
+        association = self._association
+        if association is not None:
+            packet = association.unprotect_rtcp(data)
+            if packet is None and self._previous is not None:
+                packet = self._previous.unprotect_rtcp(data)
+            if packet is not None:
+                self._listener.rtcp(packet)
+                return
+        self.path.log.drop("srtcp", asyncio.get_running_loop().time())
+
+    def path_changed(self) -> None:
+        """A fact of the path."""
+        self._listener.path_changed()
+
+    def socket_error(self, error: OSError) -> None:
+        """A fact of the path."""
+        self._listener.socket_error(error)
+
+    def consent_missed(self, misses: int) -> None:
+        """A fact of the path."""
+        self._listener.consent_missed(misses)
+
+    def consent_expired(self) -> None:
+        """A fact of the path."""
+        self._listener.consent_expired()
+
+    # -- use
+
+    @property
+    def ready(self) -> bool:
+        """There are keys and a pair."""
+        return self._association is not None and self.path.connected
+
+    def send_rtp(self, packet: bytes) -> bool:
+        """Protect and send. False when it could not be sent."""
+        association = self._association
+        return association is not None and self.path.send(association.protect(packet))
+
+    def send_rtcp(self, packet: bytes) -> bool:
+        """Protect and send. False when it could not be sent."""
+        association = self._association
+        return association is not None and self.path.send(association.protect_rtcp(packet))
+
+    async def close(self) -> None:
+        """close_notify, then sockets. Idempotent."""
+        association, self._association = self._association, None
+        for other in (self._handshaking, self._previous):
+            if other is not None:
+                await other.close(notify=False)
+        self._handshaking = self._previous = None
+        if association is not None:
+            await association.close(notify=self.path.connected)
+        await self.path.close()
+
+
+def same_fingerprints(one: Sequence[Fingerprint], other: Sequence[Fingerprint]) -> bool:
+    """Whether two descriptions name the same certificate. Order and tls-id do not matter (ICE restart rule 9)."""
+    return {(f.algorithm, f.value) for f in one} == {(f.algorithm, f.value) for f in other}
