@@ -1,1 +1,1 @@
-"""The pure SIP core: up is returned, down is queued, time is passed in. No socket, clock, task or random source inside."""
+"""The pure SIP core: up is returned, down is queued, time is passed in. No socket or clock inside."""

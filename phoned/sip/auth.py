@@ -1,7 +1,7 @@
 """Digest authentication, both sides (RFC 3261 22, RFC 7616, RFC 8760), with ``qop`` auth and auth-int.
 
-``DigestClient`` answers challenges for one account in one realm; ``DigestServer`` makes and checks them. Which realm and
-which request may be answered at all, and how often, is policy and belongs to their owners. No clock and no random
+``DigestClient`` answers challenges for one account in one realm; ``DigestServer`` makes and checks them. Which realm
+and which request may be answered at all, and how often, is policy and belongs to their owners. No clock and no random
 source in here: both are passed in. A password is never part of a ``repr``.
 """
 

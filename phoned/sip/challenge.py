@@ -99,7 +99,7 @@ def challenges(message: Message, name: str) -> list[Challenge]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """The value of Authorization or Proxy-Authorization, as a server reads it (RFC 7616 3.4). ``repr`` tells the scheme alone."""
+    """The value of Authorization or Proxy-Authorization, as a server reads it (RFC 7616 3.4); ``repr`` hides it."""
 
     scheme: str
     parameters: tuple[tuple[str, str], ...] = field(default=(), repr=False)

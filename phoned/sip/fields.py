@@ -1,6 +1,7 @@
-"""Typed values of single header fields: ``parse`` reads one value (tolerant), ``str`` writes it (strict).
+"""Typed values of the header fields of RFC 3261: ``parse`` reads one value (tolerant), ``str`` writes it (strict).
 
-Each ``parse`` raises MalformedMessage and nothing else. The fields of a whole message are read by ``accessors``.
+Each ``parse`` raises MalformedMessage and nothing else. The fields of a whole message are read by ``accessors``,
+and what later RFCs added is in ``extension_fields``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class NameAddr:
         inner, bracket, tail = rest[1:].partition(">")
         if not bracket:
             raise MalformedMessage("angle bracket does not close")
-        return cls(uri=Uri.parse(inner.strip(WSP)), display_name=name, parameters=_tail_parameters(tail))
+        return cls(uri=Uri.parse(inner.strip(WSP)), display_name=name, parameters=tail_parameters(tail))
 
     @classmethod
     def _parse_addr_spec(cls, text: str) -> NameAddr:
@@ -89,7 +90,7 @@ class NameAddr:
         return f"{name}<{self.uri}>{self.parameters}"
 
 
-def _tail_parameters(tail: str) -> Parameters:
+def tail_parameters(tail: str) -> Parameters:
     """What follows a value: nothing, or a semicolon and parameters."""
     tail = tail.strip(WSP)
     if not tail:
@@ -134,7 +135,7 @@ class Via:
         host, port = parse_host_port(sent_by.strip(" "))
         parameters = NO_PARAMETERS
         if semicolon:
-            parameters = _tail_parameters(";" + tail)
+            parameters = tail_parameters(";" + tail)
         return cls(transport=transport.upper(), host=host, port=port, parameters=parameters)
 
     @property
@@ -193,100 +194,6 @@ class CSeq:
         return f"{self.number} {self.method}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RAck:
-    """RAck of a PRACK (RFC 3262 7.2)."""
-
-    rseq: int
-    cseq: CSeq
-
-    @classmethod
-    def parse(cls, text: str) -> RAck:
-        """``response-num cseq-num method``."""
-        number, _, rest = text.replace("\t", " ").partition(" ")
-        return cls(rseq=parse_uint(number, "RAck"), cseq=CSeq.parse(rest.lstrip(" ")))
-
-    def __str__(self) -> str:
-        return f"{self.rseq} {self.cseq}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionExpires:
-    """Session-Expires (RFC 4028 4); Min-SE has the same shape without refresher (5)."""
-
-    seconds: int
-    refresher: str | None = None
-    """``uac`` or ``uas`` in lower case; None when it is not said."""
-
-    @classmethod
-    def parse(cls, text: str) -> SessionExpires:
-        """``delta-seconds [;refresher=uac|uas]``; unknown parameters and refreshers are ignored."""
-        number, semicolon, tail = text.partition(";")
-        refresher = _tail_parameters(semicolon + tail).get("refresher")
-        refresher = refresher.lower() if refresher else None
-        return cls(
-            seconds=parse_uint(number.rstrip(WSP), "Session-Expires"),
-            refresher=refresher if refresher in ("uac", "uas") else None,
-        )
-
-    def __str__(self) -> str:
-        return f"{self.seconds};refresher={self.refresher}" if self.refresher else str(self.seconds)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """One Reason value (RFC 3326 2): why a CANCEL or BYE was sent."""
-
-    protocol: str
-    """``SIP`` or ``Q.850``, as written."""
-    cause: int | None = None
-    text: str = ""
-
-    @classmethod
-    def parse(cls, value: str) -> Reason:
-        """``protocol [;cause=200] [;text="..."]``; a malformed cause counts as none."""
-        protocol, semicolon, tail = value.partition(";")
-        protocol = protocol.rstrip(WSP)
-        if not is_token(protocol):
-            raise MalformedMessage("Reason protocol is malformed")
-        parameters = _tail_parameters(semicolon + tail)
-        try:
-            cause = parse_uint(parameters.get("cause") or "", "cause")
-        except MalformedMessage:
-            cause = None
-        return cls(protocol=protocol, cause=cause, text=parameters.get("text") or "")
-
-    def __str__(self) -> str:
-        cause = "" if self.cause is None else f";cause={self.cause}"
-        text = f";text={quote(self.text)}" if self.text else ""
-        return f"{self.protocol}{cause}{text}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replaces:
-    """Replaces (RFC 3891 6.1): the dialog that an INVITE takes over, named as the receiver sees it."""
-
-    call_id: str
-    to_tag: str
-    from_tag: str
-    early_only: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> Replaces:
-        """``call-id;to-tag=..;from-tag=..[;early-only]``; both tags must be there."""
-        call_id, semicolon, tail = text.partition(";")
-        parameters = _tail_parameters(semicolon + tail)
-        to_tag, from_tag = parameters.get("to-tag"), parameters.get("from-tag")
-        call_id = check_call_id(call_id.rstrip(WSP))
-        if not to_tag or not from_tag:
-            raise MalformedMessage("Replaces lacks a tag")
-        return cls(call_id=call_id, to_tag=to_tag, from_tag=from_tag, early_only="early-only" in parameters)
-
-    def __str__(self) -> str:
-        early = ";early-only" if self.early_only else ""
-        return f"{self.call_id};to-tag={self.to_tag};from-tag={self.from_tag}{early}"
-
-
 def check_call_id(text: str) -> str:
     """A Call-ID (RFC 3261 20.8): one word, taken as it is. Raises MalformedMessage."""
     if not text or " " in text or "\t" in text or "\0" in text:
@@ -310,28 +217,7 @@ class ContentType:
         kind, subtype = kind.strip(WSP), subtype.strip(WSP)
         if not is_token(kind) or not is_token(subtype):
             raise MalformedMessage("media type is malformed")
-        return cls(essence=f"{kind}/{subtype}".lower(), parameters=_tail_parameters(semicolon + tail))
+        return cls(essence=f"{kind}/{subtype}".lower(), parameters=tail_parameters(semicolon + tail))
 
     def __str__(self) -> str:
         return f"{self.essence}{self.parameters}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldToken:
-    """A token with parameters: Event, Subscription-State, Content-Disposition, Privacy-like fields (RFC 6665 8.2)."""
-
-    token: str
-    """In lower case."""
-    parameters: Parameters = NO_PARAMETERS
-
-    @classmethod
-    def parse(cls, text: str) -> FieldToken:
-        """``token[;parameter=value]``."""
-        token, semicolon, tail = text.partition(";")
-        token = token.rstrip(WSP)
-        if not is_token(token):
-            raise MalformedMessage("token is malformed")
-        return cls(token=token.lower(), parameters=_tail_parameters(semicolon + tail))
-
-    def __str__(self) -> str:
-        return f"{self.token}{self.parameters}"

@@ -65,7 +65,7 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
 
 
 def closing_quote(text: str, start: int) -> int:
-    """Where the quoted string that opens at ``start`` closes; a backslash quotes what follows. Raises MalformedMessage."""
+    """Where the quoted string that opens at ``start`` closes; a backslash escapes. Raises MalformedMessage."""
     at = start + 1
     while True:
         quote = text.find('"', at)

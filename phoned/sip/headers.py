@@ -31,13 +31,13 @@ _LONG: Final = (
     "Timestamp", "Unsupported", "User-Agent", "Warning", "WWW-Authenticate",
 )  # fmt: skip
 _CANONICAL: Final = {name.lower(): name for name in _LONG} | _COMPACT
-# every spelling that is met often, straight to its long form: one look-up on the hot path
-_SPELLED: Final = {name: name for name in _LONG} | _CANONICAL | {key.upper(): name for key, name in _COMPACT.items()}
+SPELLED: Final = {name: name for name in _LONG} | _CANONICAL | {key.upper(): name for key, name in _COMPACT.items()}
+"""Every spelling that is met often, straight to its long form: one look-up on the hot path."""
 
 
 def canonical(name: str) -> str:
     """The long form in the RFC's spelling; an unknown name as it is."""
-    known = _SPELLED.get(name)
+    known = SPELLED.get(name)
     return known if known is not None else _CANONICAL.get(name.lower(), name)
 
 
@@ -107,7 +107,7 @@ class Headers:
         return Headers.of_canonical(self._fields.copy())
 
     def _get_unknown(self, key: str) -> str | None:
-        if key in _SPELLED:
+        if key in SPELLED:
             return None
         key = key.lower()
         return next((value for known, value in self._fields if known.lower() == key), None)
@@ -115,7 +115,7 @@ class Headers:
     def _matcher(self, name: str) -> frozenset[str]:
         # the spellings in this message under which the name is found: one for a known name, any for an unknown one
         key = canonical(name)
-        if key in _SPELLED:
+        if key in SPELLED:
             return frozenset((key,))
         key = key.lower()
         return frozenset(known for known, _ in self._fields if known.lower() == key)

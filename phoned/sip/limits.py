@@ -1,4 +1,4 @@
-"""Hard limits, all checked before the bytes they bound are parsed. A peer can make one message cost this much, and no more."""
+"""Hard limits, checked before the bytes they bound are parsed: one message may cost this much, and no more."""
 
 from __future__ import annotations
 

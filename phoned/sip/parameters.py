@@ -63,7 +63,7 @@ class Parameters:
         return None
 
     def with_(self, name: str, value: str | None = None) -> Parameters:
-        """A copy in which ``name`` is there once, at its old place or at the end. The value is quoted when it must be."""
+        """A copy in which ``name`` is there once, at its old place or at the end; quoted when it must be."""
         if not is_token(name):
             raise InvalidValue(f"{name!r} is no parameter name")
         raw = value if value is None or (value and _PLAIN.issuperset(value)) else quote(value)

@@ -1,7 +1,7 @@
 """URIs: ``sip``, ``sips``, ``tel``, and every other scheme as opaque text (RFC 3261 19.1, RFC 3966, RFC 3986).
 
-Parts are kept as they were written, escapes and all, so that a URI that came in goes out byte for byte. Meaning is asked
-for by ``user``, ``password`` and ``parameter()``, which undo escapes exactly once.
+Parts are kept as they were written, escapes and all, so that a URI that came in goes out byte for byte. Meaning is
+asked for by ``user``, ``password`` and ``parameter()``, which undo escapes exactly once.
 """
 
 from __future__ import annotations
