@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from phoned.model import Cause
@@ -134,11 +134,13 @@ class Signaling:
 
     # --- sessions
 
-    def invite(self, account: str, target: str, headers: Sequence[tuple[str, str]] = ()) -> str:
-        """A new outgoing session; `DescriptionWanted` follows."""
+    def invite(
+        self, account: str, target: str, headers: Sequence[tuple[str, str]], on_session: Callable[[str], None]
+    ) -> None:
+        """A new outgoing session. ``on_session`` hears its id before any of its events is handed out."""
         session, events = self._agent.invite(account, target, self._now(), headers=headers)
+        on_session(session)
         self._turn(events)
-        return session
 
     def ring(self, session: str) -> None:
         self._turn(self._agent.ring(session, self._now()))

@@ -396,7 +396,7 @@ class Account:
 
     def _start_ping(self) -> None:
         self._stop_ping()
-        if self._flow is not None:
+        if self._flow is not None and self._policy.ping_idle_s and self._policy.ping_call_s:
             self._ping = self._tasks.spawn("ping", keep_pinging(self._flow, self._policy, self._ping_interval_s))
 
     def _stop_ping(self) -> None:

@@ -22,6 +22,7 @@ class AccountPolicy:
     """Refresh so long before the granted expiry, instead of at half of it."""
     attempt_deadline_s: float = 5.0
     ping_idle_s: float = 15.0
+    """0 (or ``ping_call_s`` 0): no pings."""
     ping_call_s: float = 2.0
     ping_misses: int = 2
     ping_timeout_s: float | None = None

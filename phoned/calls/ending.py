@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from phoned.model import EndCause
+from collections.abc import Mapping
+
+from phoned.model import EndCause, EndView, Party
+from phoned.sip import events as sip
 
 _BY_STATUS = {
     486: EndCause.BUSY,
@@ -48,3 +51,52 @@ def q850_of_reason(values: list[str]) -> int | None:
 def was_answered_elsewhere(values: list[str]) -> bool:
     """True when a CANCEL or BYE says that another phone took the call (RFC 3326, ``SIP;cause=200``)."""
     return any("".join(value.lower().split()).startswith("sip;cause=200") for value in values)
+
+
+_CAUSES: Mapping[sip.EndCause, EndCause] = {
+    sip.EndCause.BYE: EndCause.COMPLETED,
+    sip.EndCause.CANCELED: EndCause.CANCELED,
+    sip.EndCause.TIMEOUT: EndCause.TIMEOUT,
+    sip.EndCause.NO_ANSWER: EndCause.NO_ANSWER,
+    sip.EndCause.UNREACHABLE: EndCause.UNREACHABLE,
+    sip.EndCause.NO_ACK: EndCause.TIMEOUT,
+    sip.EndCause.DESCRIPTION_FAILED: EndCause.MEDIA_FAILED,
+    sip.EndCause.FLOW_LOST: EndCause.COMPLETED,
+    sip.EndCause.FAILED: EndCause.FAILED,
+}
+
+_LOST_REASONS: Mapping[sip.EndCause, str] = {
+    sip.EndCause.DIALOG_GONE: "dialog_gone",
+    sip.EndCause.NO_ANSWER_FROM_PEER: "no_answer_from_peer",
+    sip.EndCause.SESSION_EXPIRED: "signalling_timeout",
+}
+
+_PARTIES: Mapping[sip.Party, Party] = {
+    sip.Party.LOCAL: "local",
+    sip.Party.REMOTE: "remote",
+    sip.Party.SYSTEM: "system",
+}
+
+
+def end_of(event: sip.Ended, *, was_ringing: bool, decided: tuple[EndCause, Party] | None) -> EndView:
+    """How a call ended. ``decided``: what we had made up our mind to before the session ended."""
+    reasons = list(event.reasons)
+    by = _PARTIES[event.by]
+    if event.cause in _LOST_REASONS:
+        cause, by = EndCause.LOST, "system"
+    elif decided is not None:
+        cause, by = decided
+    elif event.cause is sip.EndCause.REFUSED:
+        cause = cause_of_refusal(event.status or 500, was_ringing=was_ringing)
+    elif event.cause is sip.EndCause.CANCELED and was_answered_elsewhere(reasons):
+        cause = EndCause.ANSWERED_ELSEWHERE
+    else:
+        cause = _CAUSES[event.cause]
+    return EndView(
+        cause=cause, by=by, sip_code=event.status, sip_reason=event.reason or None, q850=q850_of_reason(reasons)
+    )
+
+
+def lost_reason(event: sip.Ended) -> str:
+    """The ``reason`` of ``call.lost``."""
+    return _LOST_REASONS.get(event.cause, "signalling_timeout")

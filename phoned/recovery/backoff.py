@@ -23,8 +23,8 @@ class Schedule:
     first_s: float = 0.0
     base_s: float = 1.0
     cap_s: float = 60.0
-    jitter: bool = True
-    """Draw each delay uniformly from 50-100 % of its window (exponential only)."""
+    jitter: float = 0.5
+    """Draw each delay uniformly from (1 - this) to 1 times its window; not used by ``uniform``."""
     hurry_with_call: bool = True
     """While a call is up use 0, 0.25, 0.5, then 1 s instead."""
     max_attempts: int = 0
@@ -65,6 +65,4 @@ class Backoff:
             self._window_s = schedule.base_s
         else:
             self._window_s = min(schedule.cap_s, 2 * self._window_s)
-        if schedule.kind == "exponential" and schedule.jitter:
-            return self._uniform(self._window_s / 2, self._window_s)
-        return self._window_s
+        return self._uniform((1 - schedule.jitter) * self._window_s, self._window_s)

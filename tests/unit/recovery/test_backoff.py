@@ -30,12 +30,12 @@ def test_each_delay_is_drawn_from_the_upper_half_of_its_window() -> None:
 
 
 def test_ringcentral_doubles_from_two_without_jitter() -> None:
-    schedule = Schedule(first_s=2, base_s=2, cap_s=60, jitter=False, hurry_with_call=False)
+    schedule = Schedule(first_s=2, base_s=2, cap_s=60, jitter=0.0, hurry_with_call=False)
     assert delays(schedule, 7, call_up=True) == [2, 4, 8, 16, 32, 60, 60]
 
 
 def test_millicast_doubles_from_two_to_thirty_two() -> None:
-    assert delays(Schedule(first_s=0, base_s=2, cap_s=32, jitter=False), 7) == [0, 2, 4, 8, 16, 32, 32]
+    assert delays(Schedule(first_s=0, base_s=2, cap_s=32, jitter=0.0), 7) == [0, 2, 4, 8, 16, 32, 32]
 
 
 def test_a_fixed_schedule_keeps_its_interval_after_the_first_retry() -> None:

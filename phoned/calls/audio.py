@@ -1,0 +1,232 @@
+"""What is heard and said in one call: playbacks, recordings, digits, and the steps that follow an answer.
+
+`CallAudio` passes verbs on to the media session and turns its events into events of the call. It must not know SIP
+states beyond asking its call whether there is media.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from phoned.errors import InvalidValue, NotFound, PhonedError
+from phoned.events import EventBus
+from phoned.ids import new_id
+from phoned.media import events as media
+from phoned.media.dtmf import info_body, parse_info
+from phoned.media.session import MediaSession
+from phoned.model import (
+    CallView,
+    DtmfRequest,
+    MediaState,
+    PlaybackView,
+    PlayRequest,
+    RecordingView,
+    RecordRequest,
+    Step,
+)
+from phoned.signaling import Signaling
+from phoned.sip.events import InfoReceived
+from phoned.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+MAX_PLAYBACKS = 64
+"""Finished playbacks that a call remembers."""
+
+
+class Owner(Protocol):
+    """The call, as far as its audio must know it."""
+
+    id: str
+    session: str | None
+
+    def publish(self, type_: str, **facts: object) -> None: ...
+
+    def require_media(self, verb: str) -> None: ...
+
+    def view(self) -> CallView: ...
+
+    def on_remote_hold(self, on: bool) -> None: ...
+
+    def offer_again(self, *, ice_restart: bool, rebuild: bool) -> None: ...
+
+    def on_media_failed(self, detail: str) -> None: ...
+
+
+class CallAudio:
+    """See the module's docstring. Driven by verbs and by the media session's events."""
+
+    def __init__(
+        self,
+        call: Owner,
+        session: MediaSession,
+        signaling: Signaling,
+        bus: EventBus,
+        tasks: Tasks,
+        on_answer: tuple[Step, ...],
+    ) -> None:
+        self._call = call
+        self._media = session
+        self._signaling = signaling
+        self._bus = bus
+        self._tasks = tasks
+        self._steps = on_answer
+        self._playbacks: dict[str, PlaybackView] = {}
+        self._recordings: dict[str, RecordingView] = {}
+
+    # --- verbs
+
+    def dtmf(self, request: DtmfRequest) -> None:
+        """Queue digits for the far end."""
+        self._call.require_media("send DTMF in")
+        self._media.dtmf(request)
+
+    async def play(self, request: PlayRequest) -> PlaybackView:
+        """Play a file or a tone to the far end."""
+        self._call.require_media("play into")
+        view = await self._media.play(request, new_id("pb"))
+        while len(self._playbacks) >= MAX_PLAYBACKS:
+            self._playbacks.pop(next(iter(self._playbacks)))
+        self._playbacks[view.id] = view
+        self._bus.publish("playback.started", playback=view)
+        return view
+
+    def playback(self, playback: str) -> PlaybackView | None:
+        """A playback of this call, running or ended."""
+        running = {view.id: view for view in self._media.playbacks()}
+        return running.get(playback) or self._playbacks.get(playback)
+
+    def pause_playback(self, playback: str, on: bool) -> PlaybackView:
+        """Pause or resume."""
+        return self._media.pause_playback(playback, on)
+
+    def stop_playback(self, playback: str) -> PlaybackView:
+        """Stop; an ended one stays as it is."""
+        ended = self._playbacks.get(playback)
+        if ended is not None and ended.state in ("finished", "failed"):
+            return ended
+        return self._media.stop_playback(playback)
+
+    async def record(self, request: RecordRequest) -> RecordingView:
+        """Start to record."""
+        self._call.require_media("record")
+        view = await self._media.record(request, new_id("rec"))
+        self._recordings[view.id] = view
+        self._bus.publish("recording.started", recording=view)
+        return view
+
+    @property
+    def recording_ids(self) -> tuple[str, ...]:
+        """Recordings of this call, oldest first."""
+        return tuple(self._recordings)
+
+    def recordings(self) -> tuple[RecordingView, ...]:
+        """Recordings of this call as they are now."""
+        running = {view.id: view for view in self._media.recordings()}
+        return tuple(running.get(view.id, view) for view in self._recordings.values())
+
+    def pause_recording(self, recording: str, on: bool) -> RecordingView:
+        """Pause or resume."""
+        view = self._media.pause_recording(recording, on)
+        self._recordings[recording] = view
+        self._bus.publish("recording.paused" if on else "recording.resumed", recording=view)
+        return view
+
+    async def stop_recording(self, recording: str) -> RecordingView:
+        """Finish the file; a finished one stays as it is."""
+        known = self._recordings.get(recording)
+        if known is None:
+            raise NotFound(f"no recording {recording}")
+        if known.state in ("finished", "failed"):
+            return known
+        self._recordings[recording] = await self._media.stop_recording(recording)
+        return self._recordings[recording]
+
+    def forget_recording(self, recording: str) -> None:
+        """Its file is gone."""
+        self._recordings.pop(recording, None)
+
+    async def close(self) -> None:
+        """Finish the recordings of a call that ended."""
+        for view in self._media.recordings():
+            try:
+                await self._media.stop_recording(view.id)
+            except PhonedError as error:
+                log.warning("%s: recording %s: %s", self._call.id, view.id, error.detail)
+
+    # --- SIP INFO
+
+    def on_info(self, event: InfoReceived) -> None:
+        """A digit may have come by INFO; anything else is not for us."""
+        if event.content_type.partition(";")[0].strip().lower() not in ("application/dtmf-relay", "application/dtmf"):
+            return
+        try:
+            digit = parse_info(event.content_type, event.body)
+        except InvalidValue as error:
+            log.info("%s: INFO without a usable digit: %s", self._call.id, error.detail)
+            return
+        self._media.info_digit(digit.digit, digit.duration_ms)
+
+    # --- the media session's events
+
+    def on_media_event(self, event: media.MediaEvent) -> None:
+        """A fact about this call's media."""
+        match event:
+            case media.Flowing():
+                if self._steps:
+                    steps, self._steps = self._steps, ()
+                    self._tasks.spawn("on-answer", self._follow(steps))
+            case media.MediaStateChanged():
+                self._on_state(event)
+            case media.RemoteHold():
+                self._call.on_remote_hold(event.on)
+            case media.OfferWanted():
+                self._call.offer_again(ice_restart=event.ice_restart, rebuild=event.rebuild)
+            case media.MediaFailed():
+                self._call.publish("call.media_failed", local=event.cause in _LOCAL_FAILURES)
+                self._call.on_media_failed(f"{event.cause} {event.detail}".strip())
+            case media.CodecChanged() | media.PathChanged():
+                self._call.publish("call.updated")
+            case media.DtmfReceived():
+                self._call.publish("call.dtmf", digit=event.digit, duration_ms=event.duration_ms, method=event.method)
+            case media.InfoWanted():
+                if self._call.session is not None:
+                    content_type, body = info_body(event.digit, event.duration_ms)
+                    self._signaling.info(self._call.session, content_type, body)
+            case media.PlaybackFinished():
+                self._playbacks[event.playback.id] = event.playback
+                outcome = "playback.failed" if event.playback.state == "failed" else "playback.finished"
+                self._bus.publish(outcome, playback=event.playback)
+            case media.RecordingFinished():
+                self._recordings[event.recording.id] = event.recording
+                self._bus.publish("recording.finished", recording=event.recording)
+            case media.RecordingFailed():
+                self._recordings[event.recording.id] = event.recording
+                self._bus.publish("recording.failed", recording=event.recording, detail=event.detail)
+            case _:
+                pass  # DtmfSent, PathTrouble: facts for recovery, not for people
+
+    def _on_state(self, event: media.MediaStateChanged) -> None:
+        if event.new is MediaState.STALLED:
+            self._call.publish("call.media_stalled", direction="inbound")
+        else:
+            self._call.publish("call.updated")
+
+    async def _follow(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            try:
+                match step:
+                    case PlayRequest():
+                        await self.play(step)
+                    case RecordRequest():
+                        await self.record(step)
+                    case DtmfRequest():
+                        self.dtmf(step)
+            except PhonedError as error:
+                log.warning("%s: on_answer step failed: %s", self._call.id, error.detail)
+                self._call.publish("call.updated", on_answer_failed=error.detail)
+                return
+
+
+_LOCAL_FAILURES = frozenset({media.MediaFailure.CODEC, media.MediaFailure.NO_CANDIDATES, media.MediaFailure.INTERNAL})

@@ -1,0 +1,386 @@
+"""All calls: who they are, how new ones come to be, and what is remembered of those that ended.
+
+`CallManager` hears session events and hands each to its call, places calls and admits incoming ones by policy. It must
+not know what a call does inside, nor how an account gets its flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from phoned.calls.call import Call
+from phoned.calls.policy import DialPolicy, Target, checked_headers, incoming_rule, target_of
+from phoned.clock import WallClock, wall_clock
+from phoned.config.schema import IncomingRule
+from phoned.errors import Draining, MalformedMessage, NotFound, NotRegistered, UnavailableError
+from phoned.events import EventBus
+from phoned.ids import new_id
+from phoned.media.events import MediaEvent
+from phoned.media.session import MediaSession
+from phoned.model import (
+    CallRequest,
+    CallState,
+    CallView,
+    EndCause,
+    Party,
+    Peer,
+    PlaybackView,
+    RecordingView,
+    StatsView,
+    Wait,
+)
+from phoned.signaling import Signaling
+from phoned.sip import events as sip
+from phoned.sip.uri import Uri
+from phoned.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+QUEUE_S = 5.0
+"""How long a call may wait for a flow that is being repaired."""
+KEEP_ENDED = 10_000
+KEEP_ENDED_FOR = timedelta(hours=24)
+MAX_INCOMING_HEADERS, MAX_HEADER_LENGTH = 32, 1024
+_TOLD_HEADERS = ("x-", "p-asserted-identity", "alert-info", "call-info", "subject", "diversion", "history-info")
+
+MediaFactory = Callable[[str, str, Callable[[MediaEvent], None]], MediaSession]
+"""``media(account, call_id, on_event)``: a fresh media session."""
+
+
+class AccountFacts(Protocol):
+    """What the manager asks of an account."""
+
+    aor: str
+
+    @property
+    def online(self) -> bool: ...
+
+    @property
+    def repairing(self) -> bool: ...
+
+    def on_calls_changed(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedCall:
+    """What is remembered."""
+
+    view: CallView
+    stats: StatsView
+    recordings: tuple[RecordingView, ...]
+
+
+class CallManager:
+    """See the module's docstring. Driven by `Phone`, by `Signaling` and by the accounts."""
+
+    def __init__(
+        self,
+        *,
+        signaling: Signaling,
+        accounts: Callable[[str], AccountFacts | None],
+        media: MediaFactory,
+        policy: DialPolicy,
+        rules: tuple[IncomingRule, ...],
+        bus: EventBus,
+        clock: WallClock = wall_clock,
+    ) -> None:
+        self._signaling = signaling
+        self._accounts = accounts
+        self._media = media
+        self._policy = policy
+        self._rules = rules
+        self._bus = bus
+        self._clock = clock
+        self._tasks = Tasks("calls", self._on_crash)
+        self._calls: dict[str, Call] = {}
+        self._by_session: dict[str, Call] = {}
+        self._ended: OrderedDict[str, EndedCall] = OrderedDict()
+        self._verify: set[str] = set()
+        self.draining = False
+
+    # --- views
+
+    @property
+    def capacity(self) -> int:
+        """How many calls may be up at once."""
+        return self._policy.capacity
+
+    def active(self, account: str | None = None) -> int:
+        """Calls that have not ended."""
+        return sum(not call.ended and account in (None, call.account) for call in self._calls.values())
+
+    def find(self, call: str) -> Call | None:
+        """A call that still has its parts."""
+        return self._calls.get(call)
+
+    def view(self, call: str) -> CallView:
+        """Raises `NotFound`."""
+        live = self._calls.get(call)
+        if live is not None:
+            return live.view()
+        self._forget_old()
+        ended = self._ended.get(call)
+        if ended is None:
+            raise NotFound(f"no call {call}")
+        return ended.view
+
+    def stats(self, call: str) -> StatsView:
+        """Raises `NotFound`."""
+        live = self._calls.get(call)
+        if live is not None:
+            return live.stats()
+        if call not in self._ended:
+            raise NotFound(f"no call {call}")
+        return self._ended[call].stats
+
+    def views(self) -> tuple[CallView, ...]:
+        """Everything that is known, newest first."""
+        self._forget_old()
+        views = [record.view for record in self._ended.values()]
+        views += [call.view() for call in self._calls.values()]
+        return tuple(sorted(views, key=lambda view: (view.created_at, view.id), reverse=True))
+
+    def recordings(self) -> tuple[tuple[RecordingView, Call | None], ...]:
+        """Every recording that is known, with its call while that has its parts."""
+        kept = [(view, None) for record in self._ended.values() for view in record.recordings]
+        live = [(view, call) for call in self._calls.values() for view in call.audio.recordings()]
+        return (*kept, *live)
+
+    def playback(self, playback: str) -> tuple[PlaybackView, Call]:
+        """Raises `NotFound`."""
+        for call in self._calls.values():
+            view = call.audio.playback(playback)
+            if view is not None:
+                return view, call
+        raise NotFound(f"no playback {playback}")
+
+    def forget_recording(self, recording: str) -> None:
+        """Its file is gone."""
+        for call in self._calls.values():
+            call.audio.forget_recording(recording)
+        for key, record in self._ended.items():
+            left = tuple(view for view in record.recordings if view.id != recording)
+            if len(left) != len(record.recordings):
+                self._ended[key] = EndedCall(view=record.view, stats=record.stats, recordings=left)
+
+    # --- outgoing
+
+    async def place(self, request: CallRequest, wait: Wait) -> CallView:
+        """A new outgoing call; see `PhoneControl.place_call`. An id that is known already names that call."""
+        if request.id is not None and (request.id in self._calls or request.id in self._ended):
+            return self.view(request.id)
+        call = self._new_outgoing(request)
+        if wait == "none":
+            return call.view()
+        reached = {CallState.ACTIVE, CallState.ENDED}
+        if wait == "ringing":
+            reached |= {CallState.RINGING, CallState.EARLY_MEDIA}
+        await call.wait_for(lambda: call.state in reached, request.timeout_s + QUEUE_S + 35)
+        if call.state is CallState.ENDED:
+            raise call.refusal()
+        return call.view()
+
+    def _new_outgoing(self, request: CallRequest) -> Call:
+        if self.draining:
+            raise Draining("the daemon is draining: no new calls")
+        account = self._accounts(request.account)
+        if account is None:
+            raise NotFound(f"no account {request.account}", pointer="/account")
+        target = target_of(request.to, account.aor)
+        headers = checked_headers(request.headers)
+        if not account.online and not account.repairing:
+            raise NotRegistered(f"account {request.account} is not registered", retry_after_s=5)
+        self._policy.check(target, active=self.active(), now=asyncio.get_running_loop().time())
+        call = self._make(
+            request.id or new_id("call"), request.account, "out", Peer(uri=target.uri, number=target.number), request
+        )
+        call.limit(self._policy.duration_cap_s(request.max_duration_s))
+        call.publish("call.created")
+        if account.online:
+            self._dial(call, target, headers, request.timeout_s)
+        else:
+            self._tasks.spawn("queued", self._dial_when_online(call, account, target, headers, request.timeout_s))
+        return call
+
+    def _dial(self, call: Call, target: Target, headers: tuple[tuple[str, str], ...], timeout_s: float) -> None:
+        def adopt(session: str) -> None:
+            call.session = session
+            self._by_session[session] = call
+
+        call.start(target.uri, headers, timeout_s, adopt)
+        self._calls_changed(call.account)
+
+    async def _dial_when_online(
+        self,
+        call: Call,
+        account: AccountFacts,
+        target: Target,
+        headers: tuple[tuple[str, str], ...],
+        timeout_s: float,
+    ) -> None:
+        try:
+            await call.wait_for(lambda: call.ended or account.online, QUEUE_S)
+        except UnavailableError:
+            call.hangup(cause=EndCause.UNREACHABLE, by="system")
+            return
+        if not call.ended:
+            self._dial(call, target, headers, timeout_s)
+
+    # --- incoming
+
+    def on_session_event(self, event: sip.Event) -> None:
+        """A session event of the SIP core."""
+        match event:
+            case sip.IncomingCall():
+                self._incoming(event)
+            case sip.MessageReceived():
+                self._bus.publish(
+                    "message.received",
+                    message={
+                        "account": event.account,
+                        "from": event.from_uri,
+                        "content_type": event.content_type,
+                        "body": event.body.decode("utf-8", "replace"),
+                    },
+                )
+            case sip.RequestAnswered():
+                log.debug("%s answered with %s", event.method, event.status)
+            case _:
+                session = getattr(event, "session", None)
+                call = self._by_session.get(session) if session is not None else None
+                if call is not None:
+                    self._keep_verifying(call, event)
+                    call.on_session_event(event)
+
+    def _incoming(self, event: sip.IncomingCall) -> None:
+        rule = incoming_rule(self._rules, account=event.account, caller=event.from_uri, called=event.to_uri)
+        if self.draining:
+            self._signaling.reject(event.session, 503, "Service Unavailable")
+            return
+        if self.active() >= self._policy.capacity:
+            self._signaling.reject(event.session, 486, "Busy Here")
+            return
+        if rule is not None and rule.action == "reject":
+            self._signaling.reject(event.session, rule.code)
+            return
+        told = [(name, value[:MAX_HEADER_LENGTH]) for name, value in event.headers]
+        peer = Peer(uri=event.from_uri, number=_user_of(event.from_uri), display_name=event.from_display_name)
+        call = self._make(
+            new_id("call"),
+            event.account,
+            "in",
+            peer,
+            headers=dict([pair for pair in told if pair[0].lower().startswith(_TOLD_HEADERS)][:MAX_INCOMING_HEADERS]),
+        )
+        call.limit(self._policy.duration_cap_s(None))
+        call.session = event.session
+        self._by_session[event.session] = call
+        call.rings_here(event.call_id)
+        self._calls_changed(event.account)
+        if rule is not None and rule.action == "answer":
+            call.answer_later(rule.after_s)
+
+    def _make(
+        self,
+        call_id: str,
+        account: str,
+        direction: str,
+        peer: Peer,
+        request: CallRequest | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Call:
+        call = Call(
+            call_id,
+            account=account,
+            direction="in" if direction == "in" else "out",
+            peer=peer,
+            signaling=self._signaling,
+            media=lambda on_event: self._media(account, call_id, on_event),
+            bus=self._bus,
+            on_ended=self._on_ended,
+            on_closed=self._on_closed,
+            tags=request.tags if request else None,
+            headers=request.headers if request else headers,
+            on_answer=request.on_answer if request else (),
+            clock=self._clock,
+        )
+        self._calls[call_id] = call
+        return call
+
+    # --- after a new flow
+
+    def on_flow_ready(self, account: str) -> None:
+        """A new flow carries the account: one re-INVITE for each call that is up."""
+        for call in tuple(self._calls.values()):
+            if call.account == account and call.state is CallState.ACTIVE:
+                self._verify.add(call.id)
+                call.repair()
+
+    def on_registered(self, account: str) -> None:
+        """The flow is registered: what was refused before that is said once more, and who waited is told."""
+        for call in tuple(self._calls.values()):
+            if call.account == account:
+                if f"{call.id}/again" in self._verify:
+                    self._verify.discard(f"{call.id}/again")
+                    call.repair()
+                call.wake()
+
+    def _keep_verifying(self, call: Call, event: sip.Event) -> None:
+        """A re-INVITE that was refused before the REGISTER's 200 is repeated once after it."""
+        if call.id not in self._verify or not isinstance(event, sip.Modified | sip.ModifyRefused):
+            return
+        self._verify.discard(call.id)
+        account = self._accounts(call.account)
+        if isinstance(event, sip.ModifyRefused) and account is not None and not account.online:
+            self._verify.add(f"{call.id}/again")
+
+    # --- ends
+
+    async def end_all(self, budget_s: float, *, cause: EndCause = EndCause.SHUTDOWN, by: Party = "system") -> None:
+        """Hang up everything and wait until it is gone, at most ``budget_s`` seconds."""
+        self.draining = True
+        calls = tuple(self._calls.values())
+        for call in calls:
+            call.hangup(cause=cause, by=by)
+        await asyncio.gather(*(call.closed(budget_s) for call in calls))
+        await self._tasks.close()
+
+    def _on_ended(self, call: Call) -> None:
+        if call.session is not None:
+            self._by_session.pop(call.session, None)
+        self._verify -= {call.id, f"{call.id}/again"}
+        self._calls_changed(call.account)
+
+    def _on_closed(self, call: Call) -> None:
+        self._calls.pop(call.id, None)
+        self._ended[call.id] = EndedCall(view=call.view(), stats=call.stats(), recordings=call.audio.recordings())
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        horizon = self._clock() - KEEP_ENDED_FOR
+        while self._ended:
+            oldest = next(iter(self._ended.values()))
+            if len(self._ended) <= KEEP_ENDED and (oldest.view.ended_at or horizon) >= horizon:
+                return
+            self._ended.popitem(last=False)
+
+    def _calls_changed(self, account: str) -> None:
+        facts = self._accounts(account)
+        if facts is not None:
+            facts.on_calls_changed()
+
+    def _on_crash(self, name: str, error: BaseException) -> None:
+        log.error("%s crashed", name, exc_info=error)
+
+
+def _user_of(uri: str) -> str | None:
+    try:
+        return Uri.parse(uri).user
+    except MalformedMessage:
+        return None

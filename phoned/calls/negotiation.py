@@ -1,0 +1,145 @@
+"""The seam between a SIP session and its media: who wants which description, one at a time (RFC 3264).
+
+`Negotiation` takes the core's wishes for descriptions in order, asks the media session for them and hands them back.
+It must not know call states. Media work waits for sockets, so it runs in one task per call that has something to
+negotiate; a description that nobody wants any more is rolled back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from phoned.errors import DescriptionError, PhonedError
+from phoned.media.session import MediaSession
+from phoned.signaling import Signaling
+from phoned.sip.events import AnswerReceived, DescriptionExpired, DescriptionKind, DescriptionWanted, ModifyCause
+from phoned.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+NOT_ACCEPTABLE_HERE = 488
+SERVER_ERROR = 500
+
+Work = DescriptionWanted | AnswerReceived | DescriptionExpired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferWish:
+    """What the next offer shall be besides a description of the present wishes."""
+
+    ice_restart: bool = False
+    rebuild: bool = False
+
+
+class Negotiation:
+    """One call's descriptions. Driven by `wanted`, `answered`, `expired` and `refused`."""
+
+    def __init__(
+        self,
+        media: MediaSession,
+        signaling: Signaling,
+        tasks: Tasks,
+        *,
+        on_unusable: Callable[[str], None],
+    ) -> None:
+        self._media = media
+        self._signaling = signaling
+        self._tasks = tasks
+        self._on_unusable = on_unusable
+        self._work: asyncio.Queue[Work] = asyncio.Queue(maxsize=32)
+        self._worker: asyncio.Task[None] | None = None
+        self._wish = OfferWish()
+        self._offered: str | None = None
+        self._followed_fork: str | None = None
+        self._expired: set[str] = set()
+
+    def wish(self, *, ice_restart: bool = False, rebuild: bool = False) -> None:
+        """Let the next offer restart ICE or rebuild the association as well."""
+        self._wish = OfferWish(ice_restart=self._wish.ice_restart or ice_restart, rebuild=self._wish.rebuild or rebuild)
+
+    def wanted(self, event: DescriptionWanted) -> None:
+        """The core needs an offer or an answer."""
+        self._enqueue(event)
+
+    def answered(self, event: AnswerReceived) -> None:
+        """The far end answered our offer."""
+        if event.early and self._followed_fork not in (None, event.fork):
+            return  # another fork's early answer: one offer of ours can follow one fork only (RFC 3264)
+        self._followed_fork = event.fork
+        self._enqueue(event)
+
+    def expired(self, event: DescriptionExpired) -> None:
+        """Nobody wants this description any more."""
+        self._expired.add(event.token)
+        self._enqueue(event)
+
+    def refused(self) -> None:
+        """Our offer was refused: everything that ran before it keeps running."""
+        if self._offered is not None:
+            self._offered = None
+            self._media.rollback()
+
+    def _enqueue(self, work: Work) -> None:
+        try:
+            self._work.put_nowait(work)
+        except asyncio.QueueFull:
+            if isinstance(work, DescriptionWanted):
+                self._signaling.refuse(work.token, SERVER_ERROR)
+            return
+        if self._worker is None or self._worker.done():
+            self._worker = self._tasks.spawn("negotiate", self._run())
+
+    async def _run(self) -> None:
+        while not self._work.empty():
+            work = self._work.get_nowait()
+            match work:
+                case DescriptionWanted():
+                    await self._supply(work)
+                case AnswerReceived():
+                    await self._accept(work)
+                case DescriptionExpired():
+                    self._expired.discard(work.token)
+                    if self._offered == work.token:
+                        self.refused()
+
+    async def _supply(self, wanted: DescriptionWanted) -> None:
+        if wanted.token in self._expired:
+            return
+        try:
+            description = await self._describe(wanted)
+        except DescriptionError as error:
+            log.info("remote description refused: %s", error.detail)
+            self._signaling.refuse(wanted.token, error.status)
+        except PhonedError as error:
+            log.warning("no description to give: %s", error.detail)
+            self._signaling.refuse(wanted.token, NOT_ACCEPTABLE_HERE)
+        else:
+            if wanted.kind is DescriptionKind.OFFER:
+                self._offered = wanted.token
+            self._signaling.supply(wanted.token, description)
+
+    async def _describe(self, wanted: DescriptionWanted) -> bytes:
+        if wanted.kind is DescriptionKind.ANSWER:
+            if wanted.remote is None:
+                raise DescriptionError("an answer is wanted, but there is no offer")
+            return await self._media.answer(wanted.remote)
+        self.refused()  # an offer that is still open was overtaken by this one
+        current = self._media.current_offer()
+        if current is not None and set(wanted.causes) == {ModifyCause.REFRESH}:
+            return current
+        wish, self._wish = self._wish, OfferWish()
+        return await self._media.offer(ice_restart=wish.ice_restart, rebuild=wish.rebuild)
+
+    async def _accept(self, answer: AnswerReceived) -> None:
+        try:
+            await self._media.accept_answer(answer.description)
+        except PhonedError as error:
+            log.warning("the answer cannot be used: %s", error.detail)
+            if not answer.early:
+                self._on_unusable(error.detail)
+            return
+        if not answer.early:
+            self._offered = None

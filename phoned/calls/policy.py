@@ -1,0 +1,123 @@
+"""Rules about whom to call and whom to answer: toll-fraud limits, emergency numbers, incoming rules. Mostly pure.
+
+What a target means is decided here too: a SIP URI, a user part of the account's domain, or an E.164 number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from phoned.config.schema import DialConfig, IncomingRule
+from phoned.errors import AtCapacity, Denied, InvalidValue, MalformedMessage
+from phoned.sip.uri import Uri
+
+VISUAL_SEPARATORS = str.maketrans("", "", "-.() \t")
+"""RFC 3966 5.1.1: they mean nothing."""
+MAX_HEADERS, MAX_HEADER_BYTES = 16, 1024
+_OWN_HEADERS = ("x-", "p-asserted-identity", "p-preferred-identity", "subject", "priority", "privacy", "user-to-user")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom to call: the Request-URI, and the dialled number or user part that rules match."""
+
+    uri: str
+    number: str
+
+
+def target_of(to: str, aor: str) -> Target:
+    """Read ``to`` as the control API allows it. Raises `InvalidValue` with pointer ``/to``."""
+    text = to.strip()
+    own = Uri.parse(aor)
+    if ":" not in text and "@" not in text:
+        compact = text.translate(VISUAL_SEPARATORS)
+        is_number = compact.lstrip("+").isdecimal() and compact.count("+") <= 1
+        user = compact if is_number else text
+        uri = f"{own.scheme}:{user}@{own.host}"
+        return Target(uri=_checked(uri, to), number=user)
+    if text.lower().startswith("tel:"):
+        number = text[4:].split(";", 1)[0].translate(VISUAL_SEPARATORS)
+        return Target(uri=_checked(f"{own.scheme}:{number}@{own.host}", to), number=number)
+    if ":" not in text.split("@", 1)[0]:
+        text = f"{own.scheme}:{text}"
+    uri = _checked(text, to)
+    return Target(uri=uri, number=(Uri.parse(uri).user or "").translate(VISUAL_SEPARATORS))
+
+
+def _checked(uri: str, written: str) -> str:
+    try:
+        parsed = Uri.parse(uri)
+    except MalformedMessage as error:
+        raise InvalidValue(f"{written!r} is no SIP address: {error.detail}", pointer="/to") from None
+    if parsed.scheme not in ("sip", "sips") or not parsed.user:
+        raise InvalidValue(f"{written!r} is no SIP address with a user part", pointer="/to")
+    if parsed.headers:
+        raise InvalidValue("headers inside the address are not taken; use `headers`", pointer="/to")
+    return uri
+
+
+def checked_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Headers that a caller may add to an INVITE. Raises `InvalidValue` for any other."""
+    if len(headers) > MAX_HEADERS:
+        raise InvalidValue(f"at most {MAX_HEADERS} headers", pointer="/headers")
+    for name, value in headers.items():
+        pointer = "/headers/" + name.replace("~", "~0").replace("/", "~1")
+        if not name.lower().startswith(_OWN_HEADERS) or not name.replace("-", "").isalnum() or not name.isascii():
+            raise InvalidValue(f"{name!r} cannot be set; use an X- header", pointer=pointer)
+        if len(value.encode()) > MAX_HEADER_BYTES or any(ord(character) < 32 for character in value):
+            raise InvalidValue("a header value is one line of at most 1 KiB", pointer=pointer)
+    return tuple(headers.items())
+
+
+class DialPolicy:
+    """Says no to a destination or to one call too many. Counts placed calls over the last minute."""
+
+    def __init__(self, config: DialConfig) -> None:
+        self._config = config
+        self._placed: deque[float] = deque()
+
+    @property
+    def capacity(self) -> int:
+        """How many calls may be up at once."""
+        return self._config.max_concurrent
+
+    def duration_cap_s(self, asked_s: float | None) -> float:
+        """The longest that a call may last."""
+        return min(asked_s or self._config.max_duration_s, self._config.max_duration_s)
+
+    def check(self, target: Target, *, active: int, now: float) -> None:
+        """Pass, and count the call; or raise `Denied` or `AtCapacity`."""
+        config = self._config
+        if config.emergency == "block" and target.number in config.emergency_numbers:
+            raise Denied(
+                "phoned is not a telephone to call for help with; emergency numbers are blocked",
+                code="emergency_disabled",
+            )
+        names = (target.uri.lower(), target.number.lower())
+        if not _any_matches(config.allow, names) or _any_matches(config.deny, names):
+            raise Denied(f"[dial] does not allow {target.number}", code="destination_denied")
+        while self._placed and self._placed[0] <= now - 60:
+            self._placed.popleft()
+        if len(self._placed) >= config.max_per_minute:
+            raise AtCapacity(
+                f"more than {config.max_per_minute} calls a minute", retry_after_s=self._placed[0] + 60 - now
+            )
+        if active >= config.max_concurrent:
+            raise AtCapacity(f"{config.max_concurrent} calls are up already", retry_after_s=5)
+        self._placed.append(now)
+
+
+def _any_matches(patterns: Sequence[str], names: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern.lower()) for pattern in patterns for name in names)
+
+
+def incoming_rule(rules: Sequence[IncomingRule], *, account: str, caller: str, called: str) -> IncomingRule | None:
+    """The first rule that matches, if any."""
+    for rule in rules:
+        pairs = ((caller, rule.match), (account, rule.account), (called, rule.to))
+        if all(fnmatchcase(value.lower(), pattern.lower()) for value, pattern in pairs):
+            return rule
+    return None
