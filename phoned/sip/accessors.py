@@ -9,8 +9,8 @@ Fields about which a malformed value tells nothing are read leniently: their doc
 from __future__ import annotations
 
 from phoned.errors import MalformedMessage
-from phoned.sip.extension_fields import FieldToken, RAck, Reason, Replaces, SessionExpires
-from phoned.sip.fields import ContentType, CSeq, NameAddr, Via, check_call_id, lenient_seconds
+from phoned.sip.extension_fields import FieldToken, RAck, Reason, Replaces
+from phoned.sip.fields import ContentType, CSeq, NameAddr, SessionExpires, Via, check_call_id, lenient_seconds
 from phoned.sip.grammar import WSP, parse_uint, split_list
 from phoned.sip.message import Message
 

@@ -17,6 +17,7 @@ from phoned.sip.message import Message
 
 _TOKEN68: Final = frozenset(string.ascii_letters + string.digits + "-._~+/=")
 _WORD_ENDS: Final = frozenset(' \t,="')
+_VALUE_ENDS: Final = frozenset(' \t,"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,77 @@ class Challenge:
 
 def parse_challenges(text: str) -> list[Challenge]:
     """Every challenge of one line, in order. Raises MalformedMessage."""
-    raise NotImplementedError
+    found: list[_Open] = []
+    at = _skip(text, 0, " \t,")
+    while at < len(text):
+        word, at = _until(text, at, _WORD_ENDS)
+        if not is_token(word):
+            raise MalformedMessage("challenge is malformed")
+        at = _skip(text, at)
+        if found and text.startswith("=", at):
+            value, at = _value(text, _skip(text, at + 1))
+            found[-1].put(word.lower(), value)
+        elif len(found) == MAX_CHALLENGES:
+            raise MalformedMessage("too many challenges")
+        else:
+            token68, at = _token68(text, at)
+            found.append(_Open(word, token68))
+        at = _skip(text, at, " \t,")
+    return [one.close() for one in found]
+
+
+class _Open:
+    """A challenge that is being read."""
+
+    __slots__ = ("parameters", "scheme", "token68")
+
+    def __init__(self, scheme: str, token68: str) -> None:
+        self.scheme = scheme
+        self.token68 = token68
+        self.parameters: dict[str, str] = {}
+
+    def put(self, name: str, value: str) -> None:
+        if name in self.parameters:
+            raise MalformedMessage(f"challenge says {name} twice")
+        if len(self.parameters) == MAX_AUTH_PARAMETERS:
+            raise MalformedMessage("challenge has too many parameters")
+        self.parameters[name] = value
+
+    def close(self) -> Challenge:
+        return Challenge(scheme=self.scheme, parameters=tuple(self.parameters.items()), token68=self.token68)
+
+
+def _skip(text: str, at: int, signs: str = WSP) -> int:
+    while at < len(text) and text[at] in signs:
+        at += 1
+    return at
+
+
+def _until(text: str, at: int, ends: frozenset[str]) -> tuple[str, int]:
+    start = at
+    while at < len(text) and text[at] not in ends:
+        at += 1
+    return text[start:at], at
+
+
+def _value(text: str, at: int) -> tuple[str, int]:
+    if text.startswith('"', at):
+        end = closing_quote(text, at) + 1
+        return unquote(text[at:end]), end
+    # more than tokens are let through: unquoted nonces in base 64 are met
+    return _until(text, at, _VALUE_ENDS)
+
+
+def _token68(text: str, at: int) -> tuple[str, int]:
+    """The one word behind a scheme, if it is that and no parameter: ``=`` at its end only, then a comma or nothing."""
+    end = at
+    while end < len(text) and text[end] in _TOKEN68:
+        end += 1
+    behind = _skip(text, end)
+    word = text[at:end]
+    if "=" in word.rstrip("=") or not (behind == len(text) or text[behind] == ","):
+        return "", at
+    return word, behind
 
 
 def challenges(message: Message, name: str) -> list[Challenge]:

@@ -1,6 +1,6 @@
 """Typed values of header fields that later RFCs added, in the manner of ``fields``.
 
-RAck (RFC 3262), Session-Expires (RFC 4028), Reason (RFC 3326), Replaces (RFC 3891), Event and its kind (RFC 6665).
+RAck (RFC 3262), Reason (RFC 3326), Replaces (RFC 3891), Event and its kind (RFC 6665).
 """
 
 from __future__ import annotations
@@ -28,29 +28,6 @@ class RAck:
 
     def __str__(self) -> str:
         return f"{self.rseq} {self.cseq}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionExpires:
-    """Session-Expires (RFC 4028 4); Min-SE has the same shape without refresher (5)."""
-
-    seconds: int
-    refresher: str | None = None
-    """``uac`` or ``uas`` in lower case; None when it is not said."""
-
-    @classmethod
-    def parse(cls, text: str) -> SessionExpires:
-        """``delta-seconds [;refresher=uac|uas]``; unknown parameters and refreshers are ignored."""
-        number, semicolon, tail = text.partition(";")
-        refresher = tail_parameters(semicolon + tail).get("refresher")
-        refresher = refresher.lower() if refresher else None
-        return cls(
-            seconds=parse_uint(number.rstrip(WSP), "Session-Expires"),
-            refresher=refresher if refresher in ("uac", "uas") else None,
-        )
-
-    def __str__(self) -> str:
-        return f"{self.seconds};refresher={self.refresher}" if self.refresher else str(self.seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

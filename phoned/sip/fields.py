@@ -1,4 +1,6 @@
-"""Typed values of the header fields of RFC 3261: ``parse`` reads one value (tolerant), ``str`` writes it (strict).
+"""Typed values of the header fields of RFC 3261, and Session-Expires (RFC 4028).
+
+``parse`` reads one value (tolerant), ``str`` writes it (strict).
 
 Each ``parse`` raises MalformedMessage and nothing else. The fields of a whole message are read by ``accessors``,
 and what later RFCs added is in ``extension_fields``.
@@ -221,3 +223,26 @@ class ContentType:
 
     def __str__(self) -> str:
         return f"{self.essence}{self.parameters}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionExpires:
+    """Session-Expires (RFC 4028 4); Min-SE has the same shape without refresher (5)."""
+
+    seconds: int
+    refresher: str | None = None
+    """``uac`` or ``uas`` in lower case; None when it is not said."""
+
+    @classmethod
+    def parse(cls, text: str) -> SessionExpires:
+        """``delta-seconds [;refresher=uac|uas]``; unknown parameters and refreshers are ignored."""
+        number, semicolon, tail = text.partition(";")
+        refresher = tail_parameters(semicolon + tail).get("refresher")
+        refresher = refresher.lower() if refresher else None
+        return cls(
+            seconds=parse_uint(number.rstrip(WSP), "Session-Expires"),
+            refresher=refresher if refresher in ("uac", "uas") else None,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.seconds};refresher={self.refresher}" if self.refresher else str(self.seconds)
