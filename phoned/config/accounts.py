@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from phoned.config.profiles import PROFILES, ProfileName
-from phoned.config.types import Count, Flag, FromFile, PositiveSeconds, Seconds, Table
+from phoned.config.types import Count, Flag, FromFile, PositiveSeconds, Seconds, SecretFile, Table
 
 _AOR = re.compile(r"sips?:[^@\s<>\"]+@[^@\s<>\";?]+", re.IGNORECASE)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -144,14 +144,14 @@ class AccountConfig(Table):
     aor: AddressOfRecord
     auth_username: str = ""
     """Empty: the user part of ``aor``."""
-    password_file: FromFile | None = None
+    password_file: SecretFile | None = None
     credential: str | None = None
     """Name of a systemd credential, instead of ``password_file``."""
     outbound_proxy: WebSocketUrl
     outbound_proxy_backup: WebSocketUrl | None = None
     http_proxy: HttpUrl | None = None
     """Asked to CONNECT. The environment's proxies are never used."""
-    http_proxy_credential_file: FromFile | None = None
+    http_proxy_credential_file: SecretFile | None = None
     """Holds ``user:password``."""
     profile: ProfileName = "default"
     in_dialog_auth: Literal["407", "both", "never"] = "407"

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from phoned.config.accounts import AccountConfig, RecoveryConfig, TlsConfig
-from phoned.config.types import Count, Flag, FromFile, FromState, Number, PositiveSeconds, Seconds, Table
+from phoned.config.types import Count, Flag, FromFile, FromState, Number, PositiveSeconds, Seconds, SecretFile, Table
 
 __all__ = [
     "AccountConfig",
@@ -80,7 +80,7 @@ class TurnServer(Table):
 
     url: TurnUrl
     username: str
-    credential_file: FromFile
+    credential_file: SecretFile
 
 
 class MediaConfig(Table):

@@ -21,9 +21,15 @@ class Root:
     place: Literal["file", "state", "runtime"]
 
 
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Marks a path field whose file holds a secret: the loader checks its permissions and content."""
+
+
 FromFile = Annotated[Path, Root("file")]
 FromState = Annotated[Path, Root("state")]
 FromRuntime = Annotated[Path, Root("runtime")]
+SecretFile = Annotated[Path, Root("file"), Holds()]
 
 Seconds = Annotated[float, Field(strict=True, ge=0, le=31_536_000, allow_inf_nan=False)]
 """A duration, at most a year."""
