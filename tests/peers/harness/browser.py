@@ -1,0 +1,232 @@
+"""Headless Chromium with pages of JsSIP and SIP.js: far ends that nobody of this project wrote."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import select
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.peers.harness.kamailio import Kamailio, password
+from tests.peers.harness.sound import Sound
+from tests.support.child import Child, missing, program, until
+
+WEB = Path(__file__).parent.parent / "web"
+Library = Literal["jssip", "sipjs"]
+Json = dict[str, Any]
+
+
+def install_packages() -> None:
+    """`npm ci` where node_modules is missing or older than the lock file."""
+    npm, lock, done = program("npm"), WEB / "package-lock.json", WEB / "node_modules" / ".package-lock.json"
+    if done.exists() and done.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    command = [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+    result = subprocess.run(command, cwd=WEB, capture_output=True, text=True, timeout=300, check=False)
+    if result.returncode != 0:
+        missing(f"npm ci in {WEB} failed (is a package registry reachable?):\n{result.stderr[-2000:]}")
+    os.utime(done)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageStatistics:
+    """Counters of the page's newest peer connection."""
+
+    packets_received: int
+    packets_sent: int
+    packets_lost: int
+    concealed_samples: int
+    codec: str | None
+    """``audio/opus``."""
+    pair: str | None
+    """``local:port remote:port`` of the nominated candidates."""
+
+
+class Browser(Child):
+    """One Chromium; `page` opens a page, which is one SIP user."""
+
+    def __init__(self) -> None:
+        chromium, node = program("chromium"), program("node")
+        install_packages()
+        super().__init__("chromium")
+        self._buffer = b""
+        self._opened = 0
+        home = {"HOME": str(self.directory), "TMPDIR": str(self.directory)}
+        try:
+            self.spawn(
+                [node, str(WEB / "driver.mjs"), chromium, str(self.directory / "profile")], environment=home, pipes=True
+            )
+            self._answer("start", 60.0)
+        except BaseException:
+            self.close()
+            raise
+
+    def page(
+        self,
+        kamailio: Kamailio,
+        user: str,
+        *,
+        library: Library = "jssip",
+        tone_hz: float = 440.0,
+        auto_answer: bool = True,
+        secure: bool = False,
+    ) -> Page:
+        """A registered phone with a tone as its microphone (0: silence)."""
+        self._opened += 1
+        page = Page(self, f"{user}-{self._opened}", library)
+        self.request("open", page=page.name, library=library)
+        options = {
+            "url": kamailio.wss_url if secure else kamailio.ws_url,
+            "domain": kamailio.domain,
+            "user": user,
+            "password": password(user),
+            "tone": tone_hz,
+            "autoAnswer": auto_answer,
+        }
+        page.do("start", options)
+        page.wait("registered")
+        return page
+
+    def request(self, operation: str, timeout_s: float = 30.0, **fields: object) -> Any:
+        """A command of the driver; see driver.mjs."""
+        pipe = self.process.stdin
+        if pipe is None or self.process.poll() is not None:
+            raise RuntimeError(f"the browser's driver has ended:\n{self.log[-4000:]}")
+        pipe.write(json.dumps({"op": operation, **fields}).encode() + b"\n")
+        pipe.flush()
+        answer = self._answer(operation, timeout_s)
+        if "error" in answer:
+            raise RuntimeError(f"{operation} {fields}: {answer['error']}")
+        return answer["value"]
+
+    def _answer(self, what: str, timeout_s: float) -> Json:
+        pipe = self.process.stdout
+        if pipe is None:
+            raise RuntimeError("the browser's driver has no stdout")
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._buffer:
+            if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError(f"browser: {what}: not within {timeout_s} s\n{self.log[-4000:]}")
+            data = os.read(pipe.fileno(), 1 << 20)
+            if not data:
+                raise RuntimeError(f"the browser's driver has ended:\n{self.log[-4000:]}")
+            self._buffer += data
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return dict(json.loads(line))
+
+
+class Page:
+    """A softphone in a page. Verbs return when the library took them, not when the far end answered."""
+
+    def __init__(self, browser: Browser, name: str, library: Library) -> None:
+        self.browser = browser
+        self.name = name
+        self.library = library
+
+    def do(self, name: str, *arguments: object) -> Any:
+        """A function of ``window.phone``."""
+        return self.browser.request("do", page=self.name, name=name, args=list(arguments))
+
+    def call(self, user: str) -> None:
+        """Send an INVITE."""
+        self.do("call", user)
+
+    def answer(self) -> None:
+        """Accept the incoming call."""
+        self.do("answer")
+
+    def reject(self, status: int) -> None:
+        """Refuse the incoming call."""
+        self.do("reject", status)
+
+    def hangup(self) -> None:
+        """BYE, or CANCEL when it still rings."""
+        self.do("hangup")
+
+    def hold(self) -> None:
+        """Put the far end on hold; returns when it agreed."""
+        self.do("hold")
+
+    def unhold(self) -> None:
+        """Resume; returns when the far end agreed."""
+        self.do("unhold")
+
+    def restart_ice(self) -> None:
+        """A re-INVITE with an ICE restart; returns when the far end agreed."""
+        self.do("restartIce")
+
+    def dtmf(self, digits: str) -> None:
+        """Send digits as RFC 4733 events."""
+        self.do("dtmf", digits)
+
+    def statistics(self) -> PageStatistics:
+        """Packets so far."""
+        found = self.do("statistics")
+        return PageStatistics(
+            packets_received=found["packetsReceived"],
+            packets_sent=found["packetsSent"],
+            packets_lost=found["packetsLost"],
+            concealed_samples=found["concealedSamples"],
+            codec=found["codec"],
+            pair=found["pair"],
+        )
+
+    def heard(self, seconds: float) -> Sound:
+        """The newest ``seconds`` of decoded audio."""
+        found = self.do("heard", seconds)
+        return Sound.from_pcm16(base64.b64decode(found["samples"]), int(found["rate"]))
+
+    def listen(self, seconds: float) -> Sound:
+        """Record ``seconds`` from now on."""
+        self.do("forget")
+        what = f"{self.name} records {seconds} s"
+        until(lambda: self.do("heard", 0.05)["blocks"] >= seconds * 20, what, seconds + 10, 0.1)
+        return self.heard(seconds)
+
+    def state(self) -> Json:
+        """``registered``, ``ringing``, ``established``, the audio's ``direction``, the ``connection``'s state."""
+        return dict(self.do("state"))
+
+    def log(self, type_: str | None = None) -> list[Json]:
+        """What happened, oldest first."""
+        return [entry for entry in self.do("log") if type_ is None or entry["type"] == type_]
+
+    def wire(self) -> list[str]:
+        """The SIP messages, each after ``> `` (sent) or ``< ``."""
+        return [("> " if entry["sent"] else "< ") + entry["text"] for entry in self.do("wire")]
+
+    def descriptions(self) -> list[tuple[Literal["sent", "received"], str]]:
+        """The session descriptions as they went over the wire."""
+        found: list[tuple[Literal["sent", "received"], str]] = []
+        for message in self.wire():
+            head, _, body = message.partition("\r\n\r\n")
+            if re.search(r"^Content-Type:\s*application/sdp", head, re.IGNORECASE | re.MULTILINE) and body:
+                found.append(("sent" if message.startswith(">") else "received", body))
+        return found
+
+    def wait(self, state: str, timeout_s: float = 10.0) -> None:
+        """Until ``registered``, ``ringing`` or ``established``."""
+        self.wait_until(lambda: bool(self.state()[state]), state, timeout_s)
+
+    def wait_for(self, type_: str, timeout_s: float = 10.0, count: int = 1) -> Json:
+        """Until something was logged ``count`` times; returns the newest entry."""
+        self.wait_until(lambda: len(self.log(type_)) >= count, f"{count} x {type_}", timeout_s)
+        return self.log(type_)[-1]
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+        """Poll; the error shows the page's log."""
+        try:
+            until(condition, f"{self.name} ({self.library}): {what}", timeout_s, 0.05)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.log()}\n{self.browser.log[-3000:]}") from None
+
+    def close(self) -> None:
+        """Close the page; its WebSocket goes with it."""
+        self.browser.request("close", page=self.name)

@@ -1,0 +1,55 @@
+import { expose, note } from './page.js';
+import JsSIP from 'jssip';
+
+let ua = null;
+let session = null;
+let options = null;
+const media = { mediaConstraints: { audio: true, video: false } };
+
+function follow(data) {
+  session = data.session;
+  note(data.originator === 'remote' ? 'incoming' : 'outgoing', { peer: session.remote_identity.uri.user });
+  session.on('progress', (event) => event.originator === 'remote' && note('ringing', { status: event.response?.status_code }));
+  session.on('confirmed', () => note('established'));
+  for (const type of ['ended', 'failed']) {
+    session.on(type, (event) => note('ended', {
+      originator: event.originator, cause: event.cause, status: event.message?.status_code ?? null,
+    }));
+  }
+  for (const type of ['hold', 'unhold']) session.on(type, (event) => note(type, { originator: event.originator }));
+  session.on('newDTMF', (event) => event.originator === 'remote' && note('dtmf', { digit: event.dtmf.tone }));
+  if (data.originator === 'remote' && options.autoAnswer) session.answer(media);
+}
+
+expose({
+  start(given) {
+    options = given;
+    ua = new JsSIP.UA({
+      sockets: [new JsSIP.WebSocketInterface(options.url)],
+      uri: `sip:${options.user}@${options.domain}`,
+      password: options.password,
+      register_expires: 120,
+    });
+    ua.on('registered', () => note('registered'));
+    ua.on('unregistered', () => note('unregistered'));
+    ua.on('registrationFailed', (event) => note('registration_failed', { cause: event.cause }));
+    ua.on('newRTCSession', follow);
+    ua.start();
+  },
+  stop: () => ua.stop(),
+  call: (target) => { ua.call(`sip:${target}@${options.domain}`, media); },
+  answer: () => session.answer(media),
+  reject: (status) => session.terminate({ status_code: status }),
+  hangup: () => session.terminate(),
+  hold: () => new Promise((done, failed) => { session.hold({}, done) || failed(new Error('cannot hold now')); }),
+  unhold: () => new Promise((done, failed) => { session.unhold({}, done) || failed(new Error('cannot unhold now')); }),
+  restartIce: () => new Promise((done, failed) => {
+    session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, done) || failed(new Error('cannot renegotiate now'));
+  }),
+  dtmf: (digits) => session.sendDTMF(digits, { transportType: 'RFC2833', duration: 100, interToneGap: 100 }),
+  state: () => ({
+    registered: ua?.isRegistered() ?? false,
+    ringing: Boolean(session?.isInProgress()),
+    established: Boolean(session?.isEstablished()),
+  }),
+});
