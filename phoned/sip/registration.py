@@ -2,7 +2,11 @@
 
 It owns instance-id, reg-id, Call-ID, CSeq and the digest state of one account's REGISTER requests. It sends a REGISTER
 on a given flow when it is told to, and reports what came of it. It must not know when to refresh, whether to retry or
-when to give up: that is decided outside (`phoned.accounts`).
+when to give up: that is decided outside (`phoned.accounts`). What a 200 says is read by `binding`.
+
+Credentials go only to a challenge of a REGISTER that is in flight, and only to the realm that was pinned at first use,
+one for the registrar (401) and one for a proxy (407). The nonce is used again, counted, on later REGISTERs; when such
+pre-emptive credentials are challenged, the challenge is answered as if none had been sent.
 """
 
 from __future__ import annotations
@@ -10,18 +14,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from phoned.sip.events import AccountId, Event
+from phoned.errors import AtCapacity
+from phoned.sip.accessors import min_expires, retry_after
+from phoned.sip.auth import ChallengeOutcome, DigestClient
+from phoned.sip.binding import MOST_EXPIRES_S, read_binding
+from phoned.sip.challenge import challenges
+from phoned.sip.events import (
+    AccountId,
+    Event,
+    Registered,
+    RegistrationFailed,
+    RegistrationIdentityChanged,
+    Unregistered,
+)
+from phoned.sip.fields import NameAddr
+from phoned.sip.headers import Headers
 from phoned.sip.io import FlowId, Random
-from phoned.sip.transaction import TransactionEvent
+from phoned.sip.message import Request, Response
+from phoned.sip.transaction import ResponseReceived, TimedOut, TransactionEvent, TransactionKey, TransportFailed
 from phoned.sip.transaction_layer import TransactionLayer
+from phoned.sip.uri import Uri
 
-
-class RegistrationState(StrEnum):
-    """What is in flight."""
-
-    IDLE = "idle"
-    REGISTERING = "registering"
-    UNREGISTERING = "unregistering"
+CSEQ_LIMIT = 2**31 - 1
+"""RFC 3261 8.1.1.5: beyond it, a new Call-ID begins a new count."""
+MOST_TRIES = 2
+"""Answers to a challenge within one attempt that do not count as stale."""
+MOST_CHALLENGES = 6
+"""All challenges within one attempt: a server that says stale for ever is left at last."""
+_FIELDS = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 
 
 class FailureCause(StrEnum):
@@ -47,19 +67,24 @@ class FailureCause(StrEnum):
 class RegistrationParameters:
     """What the registrations of one account have in common.
 
-    ``contact_user``/``contact_host``: parts of the Contact URI; a host of None makes a stable ``….invalid`` name from
-    the instance-id (RFC 7118 5), so that a restart replaces the old binding even at a registrar without outbound.
+    ``contact_user``/``contact_host``: parts of the Contact URI. A user of None is the AOR's. A host of None makes a
+    stable ``….invalid`` name from the instance-id (RFC 7118 5), so that a restart replaces the old binding even at a
+    registrar without outbound.
     """
 
     aor: str
     registrar: str
     instance_id: str
+    """``urn:uuid:…`` (RFC 5626 4.1)."""
     reg_id: int = 1
     expires_s: int = 120
     display_name: str | None = None
     contact_user: str | None = None
     contact_host: str | None = None
+    contact_transport: str | None = "ws"
+    """``transport`` of the Contact URI: ``ws`` for WS and WSS alike (RFC 7118 5.2.4)."""
     auth_username: str | None = None
+    """None: the user of the AOR."""
     secret: str | None = field(default=None, repr=False)
     route: tuple[str, ...] = ()
     user_agent: str | None = None
@@ -67,11 +92,26 @@ class RegistrationParameters:
     """How long one REGISTER may stay unanswered; None: Timer F."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    """What is in flight: one wish, which may take several REGISTERs."""
+
+    flow: FlowId
+    expires_s: int
+    key: TransactionKey | None = None
+    sent: dict[int, str] = field(default_factory=dict, repr=False)
+    """Credentials of the newest REGISTER, by the status that asked for them."""
+    tries: dict[int, int] = field(default_factory=dict)
+    challenges: int = 0
+    lengthened: bool = False
+
+
 class Registration:
     """Driven by the user agent core: `register`, `unregister`, and the events of its transactions.
 
     Returns `events.Registered`, `RegistrationFailed`, `Unregistered`, and `RegistrationIdentityChanged` after each
-    REGISTER that was sent.
+    REGISTER that was queued. Every attempt that is not superseded ends with exactly one of the first three. Whoever
+    persists the identity lazily must restore a CSeq with room for what may have been sent since.
     """
 
     def __init__(
@@ -84,22 +124,200 @@ class Registration:
         call_id: str | None = None,
         cseq: int = 0,
     ) -> None:
-        self.state = RegistrationState.IDLE
+        aor = Uri.parse(parameters.aor)
+        digits = parameters.instance_id.rpartition(":")[2].replace("-", "").lower()
+        contact = Uri.sip(parameters.contact_host or f"{digits}.invalid", user=parameters.contact_user or aor.user)
+        if parameters.contact_transport is not None:
+            contact = contact.with_parameter("transport", parameters.contact_transport)
+        self.call_id = call_id or random.token()
+        self.cseq = cseq
+        """Of the newest REGISTER that was sent."""
+        self._contact = contact
+        self._account = account
+        self._parameters = parameters
+        self._layer = layer
+        self._random = random
+        self._username = parameters.auth_username or aor.user or ""
+        self._tag = random.token()
+        self._attempt: _Attempt | None = None
+        self._digests: dict[int, DigestClient] = {}
+        self._least_expires_s = 0
+        self._without_outbound: FlowId | None = None
 
     @property
     def contact(self) -> str:
         """The Contact URI that we bind (without header parameters)."""
-        ...
+        return str(self._contact)
+
+    @property
+    def in_flight(self) -> FlowId | None:
+        """The flow on which an answer is awaited."""
+        return None if self._attempt is None else self._attempt.flow
+
+    @property
+    def realms(self) -> frozenset[str]:
+        """The realms that were pinned: who may ask for our password elsewhere, too."""
+        return frozenset(digest.realm for digest in self._digests.values())
 
     def register(self, flow: FlowId, now: float, expires_s: int | None = None) -> list[Event]:
         """Bind, or refresh, over ``flow``. While one is in flight on the same flow nothing is sent (its outcome is the
         answer); one on another flow is abandoned: the newer flow wins."""
-        ...
+        attempt = self._attempt
+        if attempt is not None and attempt.flow == flow and attempt.expires_s > 0:
+            return []
+        wanted = self._parameters.expires_s if expires_s is None else expires_s
+        return self._begin(_Attempt(flow=flow, expires_s=max(wanted, self._least_expires_s, 1)), now)
 
     def unregister(self, flow: FlowId, now: float) -> list[Event]:
         """Remove our binding over ``flow``. What is in flight is abandoned."""
-        ...
+        return self._begin(_Attempt(flow=flow, expires_s=0), now)
 
     def on_transaction(self, event: TransactionEvent, now: float) -> list[Event]:
         """The outcome of a REGISTER. Events of an abandoned one are ignored."""
-        ...
+        attempt = self._attempt
+        if attempt is None or event.key != attempt.key:
+            return []
+        match event:
+            case ResponseReceived(response=response) if response.status >= 200:
+                return self._answered(attempt, response, now)
+            case TimedOut():
+                return self._failed(attempt, FailureCause.TIMEOUT)
+            case TransportFailed():
+                return self._failed(attempt, FailureCause.FLOW)
+            case _:
+                return []
+
+    # --- sending
+
+    def _begin(self, attempt: _Attempt, now: float) -> list[Event]:
+        if self._attempt is not None and self._attempt.key is not None:
+            self._layer.abandon(self._attempt.key)
+        self._attempt = attempt
+        return self._send(attempt, now)
+
+    def _send(self, attempt: _Attempt, now: float) -> list[Event]:
+        if self.cseq >= CSEQ_LIMIT:
+            self.call_id, self.cseq = self._random.token(), 0
+        self.cseq += 1
+        request = self._build(attempt)
+        try:
+            attempt.key = self._layer.send_request(
+                request, attempt.flow, now, self, timeout_s=self._parameters.timeout_s
+            )
+        except AtCapacity as error:
+            return self._failed(attempt, FailureCause.REFUSED, reason=error.detail)
+        return [RegistrationIdentityChanged(account=self._account, call_id=self.call_id, cseq=self.cseq)]
+
+    def _build(self, attempt: _Attempt) -> Request:
+        parameters = self._parameters
+        to = NameAddr(uri=Uri.parse(parameters.aor), display_name=parameters.display_name or "")
+        headers = Headers([("Route", route) for route in parameters.route])
+        headers.add("Max-Forwards", "70")
+        headers.add("From", str(to.with_parameter("tag", self._tag)))
+        headers.add("To", str(to))
+        headers.add("Call-ID", self.call_id)
+        headers.add("CSeq", f"{self.cseq} REGISTER")
+        contact = NameAddr(uri=self._contact).with_parameter("+sip.instance", f"<{parameters.instance_id}>")
+        outbound = attempt.flow != self._without_outbound
+        if outbound:
+            contact = contact.with_parameter("reg-id", str(parameters.reg_id))
+        headers.add("Contact", str(contact.with_parameter("expires", str(attempt.expires_s))))
+        headers.add("Expires", str(attempt.expires_s))
+        headers.add("Supported", "path, gruu, outbound" if outbound else "path, gruu")
+        if parameters.user_agent:
+            headers.add("User-Agent", parameters.user_agent)
+        attempt.sent.clear()
+        for status, digest in self._digests.items():
+            if digest.ready:
+                credentials = digest.authorization("REGISTER", parameters.registrar)
+                headers.add(_FIELDS[status][1], credentials)
+                attempt.sent[status] = credentials
+        return Request(method="REGISTER", uri=parameters.registrar, headers=headers)
+
+    # --- answers
+
+    def _answered(self, attempt: _Attempt, response: Response, now: float) -> list[Event]:
+        if response.status < 300:
+            return self._accepted(attempt, response)
+        if response.status in _FIELDS:
+            return self._challenged(attempt, response, now)
+        if response.status == 423 and not attempt.lengthened:
+            least = min_expires(response)
+            # less than we asked for, or more than anybody can mean: answering it would loop, or bind us for years
+            if least is not None and attempt.expires_s < least <= MOST_EXPIRES_S and attempt.expires_s > 0:
+                attempt.lengthened = True
+                attempt.expires_s = self._least_expires_s = least
+                return self._send(attempt, now)
+        if response.status == 439 and self._without_outbound != attempt.flow:
+            # RFC 5626 11.6: the registrar could, the first hop cannot; without reg-id it is a plain binding
+            self._without_outbound = attempt.flow
+            return self._send(attempt, now)
+        return self._failed(attempt, FailureCause.REFUSED, response)
+
+    def _accepted(self, attempt: _Attempt, response: Response) -> list[Event]:
+        if attempt.expires_s == 0:
+            self._attempt = None
+            return [Unregistered(account=self._account, flow=attempt.flow)]
+        binding = read_binding(
+            response,
+            contact=self._contact,
+            instance_id=self._parameters.instance_id,
+            reg_id=self._parameters.reg_id,
+            requested_s=attempt.expires_s,
+        )
+        if binding is None:
+            return self._failed(attempt, FailureCause.NOT_BOUND, response)
+        self._attempt = None
+        return [
+            Registered(
+                account=self._account,
+                flow=attempt.flow,
+                expires_s=binding.expires_s,
+                contact=self.contact,
+                pub_gruu=binding.pub_gruu,
+                temp_gruu=binding.temp_gruu,
+                service_route=binding.service_route,
+                flow_timer_s=binding.flow_timer_s,
+            )
+        ]
+
+    def _challenged(self, attempt: _Attempt, response: Response, now: float) -> list[Event]:
+        status, secret = response.status, self._parameters.secret
+        found = [each for each in challenges(response, _FIELDS[status][0]) if each.is_digest]
+        if secret is None:
+            return self._failed(attempt, FailureCause.AUTH, response)
+        if not found:
+            return self._failed(attempt, FailureCause.UNANSWERABLE, response)
+        digest = self._digests.get(status)
+        if digest is None:
+            digest = DigestClient(username=self._username, password=secret, realm=found[0].realm, random=self._random)
+        if all(each.realm != digest.realm for each in found):
+            return self._failed(attempt, FailureCause.FOREIGN_REALM, response)
+        tries = attempt.tries.get(status, 0)
+        outcome = digest.consider(found, sent=attempt.sent.get(status) if tries else None)
+        if outcome is ChallengeOutcome.UNSUPPORTED:
+            return self._failed(attempt, FailureCause.UNANSWERABLE, response)
+        self._digests[status] = digest
+        attempt.challenges += 1
+        if outcome is not ChallengeOutcome.STALE:
+            attempt.tries[status] = tries = tries + 1
+        if outcome is ChallengeOutcome.REFUSED or tries > MOST_TRIES or attempt.challenges > MOST_CHALLENGES:
+            digest.forget()
+            return self._failed(attempt, FailureCause.AUTH, response)
+        return self._send(attempt, now)
+
+    def _failed(
+        self, attempt: _Attempt, cause: FailureCause, response: Response | None = None, *, reason: str = ""
+    ) -> list[Event]:
+        self._attempt = None
+        after_s = None if response is None else retry_after(response)
+        return [
+            RegistrationFailed(
+                account=self._account,
+                flow=attempt.flow,
+                cause=cause,
+                status=None if response is None else response.status,
+                reason=reason if response is None else response.reason,
+                retry_after_s=None if after_s is None else float(after_s),
+            )
+        ]
