@@ -7,9 +7,16 @@ telephony rules of its own: it finds the account or the call and passes the verb
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Literal, Protocol
 
+from phoned.accounts.account import Account
+from phoned.accounts.registry import Accounts
+from phoned.calls.call import Call
+from phoned.calls.manager import CallManager
+from phoned.errors import Gone, NotFound, WrongState
+from phoned.events import EventBus
 from phoned.model import (
     AccountView,
     CallRequest,
@@ -107,3 +114,197 @@ class PhoneControl(Protocol):
     def recording_path(self, recording: str) -> Path:
         """Where the file of a finished recording lies."""
         ...
+
+
+class Phone:
+    """The object behind `PhoneControl`. Built by the daemon; finds the one concerned and passes the verb on."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        calls: CallManager,
+        bus: EventBus,
+        recordings_dir: Path,
+        version: str,
+        node: str,
+        started_at: float,
+    ) -> None:
+        self._accounts = accounts
+        self._calls = calls
+        self._bus = bus
+        self._recordings_dir = recordings_dir
+        self._version = version
+        self._node = node
+        self._started_at = started_at
+
+    def status(self) -> PhoneStatus:
+        """See `PhoneControl`."""
+        return PhoneStatus(
+            version=self._version,
+            node=self._node,
+            uptime_s=round(asyncio.get_running_loop().time() - self._started_at, 3),
+            draining=self._calls.draining,
+            accounts=self.accounts(),
+            calls_active=self._calls.active(),
+            calls_capacity=self._calls.capacity,
+            event_seq=self._bus.delivered_seq,
+        )
+
+    # --- accounts
+
+    def accounts(self) -> tuple[AccountView, ...]:
+        """See `PhoneControl`."""
+        return tuple(account.view() for account in self._accounts)
+
+    def account(self, account: str) -> AccountView:
+        """See `PhoneControl`."""
+        return self._account(account).view()
+
+    async def register(self, account: str) -> AccountView:
+        """See `PhoneControl`."""
+        self._account(account).want_registered()
+        return self.account(account)
+
+    async def unregister(self, account: str) -> AccountView:
+        """See `PhoneControl`."""
+        self._account(account).want_unregistered()
+        return self.account(account)
+
+    async def retry(self, account: str) -> AccountView:
+        """See `PhoneControl`."""
+        self._account(account).retry()
+        return self.account(account)
+
+    def _account(self, account: str) -> Account:
+        found = self._accounts.get(account)
+        if found is None:
+            raise NotFound(f"no account {account}")
+        return found
+
+    # --- calls
+
+    async def place_call(self, request: CallRequest, wait: Wait = "none") -> CallView:
+        """See `PhoneControl`."""
+        return await self._calls.place(request, wait)
+
+    def calls(self) -> tuple[CallView, ...]:
+        """See `PhoneControl`."""
+        return self._calls.views()
+
+    def call(self, call: str) -> CallView:
+        """See `PhoneControl`."""
+        return self._calls.view(call)
+
+    async def answer(self, call: str) -> CallView:
+        """See `PhoneControl`."""
+        return await self._live(call).answer()
+
+    async def reject(self, call: str, code: int = 486, reason: str | None = None) -> CallView:
+        """See `PhoneControl`."""
+        return self._live(call).reject(code, reason)
+
+    async def hangup(self, call: str, reason: str | None = None) -> CallView:
+        """See `PhoneControl`."""
+        live = self._calls.find(call)
+        return self._calls.view(call) if live is None else live.hangup(reason)
+
+    async def hold(self, call: str) -> CallView:
+        """See `PhoneControl`."""
+        return await self._live(call).hold(True)
+
+    async def unhold(self, call: str) -> CallView:
+        """See `PhoneControl`."""
+        return await self._live(call).hold(False)
+
+    async def mute(self, call: str, muted: bool) -> CallView:
+        """See `PhoneControl`."""
+        return self._live(call).mute(muted)
+
+    async def dtmf(self, call: str, request: DtmfRequest) -> CallView:
+        """See `PhoneControl`."""
+        live = self._live(call)
+        live.audio.dtmf(request)
+        return live.view()
+
+    async def tag(self, call: str, tags: dict[str, str]) -> CallView:
+        """See `PhoneControl`."""
+        return self._live(call).tag(tags)
+
+    async def reinvite(self, call: str, *, ice_restart: bool) -> CallView:
+        """See `PhoneControl`."""
+        return await self._live(call).reinvite(ice_restart=ice_restart)
+
+    def stats(self, call: str) -> StatsView:
+        """See `PhoneControl`."""
+        return self._calls.stats(call)
+
+    def _live(self, call: str) -> Call:
+        """The call with its parts; `Gone` once it has ended."""
+        found = self._calls.find(call)
+        if found is None:
+            self._calls.view(call)  # raises NotFound for one that never was
+            raise Gone(f"call {call} has ended")
+        return found
+
+    # --- playbacks and recordings
+
+    async def play(self, call: str, request: PlayRequest) -> PlaybackView:
+        """See `PhoneControl`."""
+        return await self._live(call).audio.play(request)
+
+    def playback(self, playback: str) -> PlaybackView:
+        """See `PhoneControl`."""
+        return self._calls.playback(playback)[0]
+
+    async def control_playback(self, playback: str, verb: Literal["pause", "resume", "stop"]) -> PlaybackView:
+        """See `PhoneControl`."""
+        _, call = self._calls.playback(playback)
+        if verb == "stop":
+            return call.audio.stop_playback(playback)
+        return call.audio.pause_playback(playback, verb == "pause")
+
+    async def record(self, call: str, request: RecordRequest) -> RecordingView:
+        """See `PhoneControl`."""
+        return await self._live(call).audio.record(request)
+
+    def recordings(self) -> tuple[RecordingView, ...]:
+        """See `PhoneControl`."""
+        return tuple(view for view, _ in self._calls.recordings())
+
+    def recording(self, recording: str) -> RecordingView:
+        """See `PhoneControl`."""
+        return self._recording(recording)[0]
+
+    async def control_recording(self, recording: str, verb: Literal["pause", "resume", "stop"]) -> RecordingView:
+        """See `PhoneControl`."""
+        view, call = self._recording(recording)
+        if call is None or view.state in ("finished", "failed"):
+            if verb == "stop":
+                return view
+            raise WrongState("the recording is finished", state=view.state, allowed_in=("recording", "paused"))
+        if verb == "stop":
+            return await call.audio.stop_recording(recording)
+        return call.audio.pause_recording(recording, verb == "pause")
+
+    async def delete_recording(self, recording: str) -> None:
+        """See `PhoneControl`."""
+        view, call = self._recording(recording)
+        if call is not None and view.state not in ("finished", "failed"):
+            await call.audio.stop_recording(recording)
+        path = self._recordings_dir / view.file
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        self._calls.forget_recording(recording)
+
+    def recording_path(self, recording: str) -> Path:
+        """See `PhoneControl`."""
+        view, _ = self._recording(recording)
+        if view.state not in ("finished", "failed"):
+            raise WrongState("the recording is not finished", state=view.state, allowed_in=("finished",))
+        return self._recordings_dir / view.file
+
+    def _recording(self, recording: str) -> tuple[RecordingView, Call | None]:
+        for view, call in self._calls.recordings():
+            if view.id == recording:
+                return view, call
+        raise NotFound(f"no recording {recording}")

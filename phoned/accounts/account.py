@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from phoned.accounts.ping import keep_pinging
-from phoned.accounts.policy import AccountListener, AccountPolicy
+from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling
 from phoned.clock import WallClock, wall_clock
 from phoned.events import EventBus
 from phoned.model import (
@@ -28,7 +28,7 @@ from phoned.model import (
     RegistrationView,
 )
 from phoned.recovery.backoff import Backoff, Uniform
-from phoned.signaling import AccountEvent, Signaling
+from phoned.signaling import AccountEvent
 from phoned.sip.events import FlowSuspect, Registered, RegistrationFailed, RegistrationIdentityChanged, Unregistered
 from phoned.tasks import Tasks
 from phoned.transport.flow import Dialer, Flow, FlowError
@@ -51,7 +51,7 @@ LEGAL: dict[AccountState, frozenset[AccountState]] = {
     S.BACKOFF: frozenset({S.CONNECTING, S.REGISTERING, S.NET_DOWN, S.OFF}),
     S.THROTTLED: frozenset({S.CONNECTING, S.REGISTERING, S.NET_DOWN, S.OFF}),
     S.AUTH_FAILED: frozenset({S.CONNECTING, S.REGISTERING, S.NET_DOWN, S.OFF}),
-    S.UNREGISTERING: frozenset({S.OFF, S.CONNECTING}),
+    S.UNREGISTERING: frozenset({S.OFF, S.CONNECTING, S.REGISTERING}),
 }
 
 UNREGISTER_BUDGET_S = 2.0
@@ -76,7 +76,7 @@ class Account:
         aor: str,
         policy: AccountPolicy,
         *,
-        signaling: Signaling,
+        signaling: AccountSignaling,
         dialer: Dialer,
         bus: EventBus,
         listener: AccountListener,

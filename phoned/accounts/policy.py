@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from phoned.recovery.backoff import Schedule
-from phoned.transport.flow import FlowTarget
+from phoned.transport.flow import Flow, FlowListener, FlowTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,18 @@ class AccountPolicy:
     ping_misses: int = 2
     ping_timeout_s: float | None = None
     """Deadline of one ping; None: four measured round trips, at least one second."""
+
+
+class AccountSignaling(FlowListener, Protocol):
+    """What an account needs of `phoned.signaling.Signaling`, which hears its flows."""
+
+    def attach(self, account: str, flow: Flow) -> None: ...
+
+    def register(self, account: str, flow: Flow, *, expires_s: int | None = None) -> None: ...
+
+    def unregister(self, account: str) -> None: ...
+
+    def move_account(self, account: str, flow: Flow) -> None: ...
 
 
 class AccountListener(Protocol):

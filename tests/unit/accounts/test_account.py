@@ -1,0 +1,496 @@
+"""An account's signalling on virtual time: every wait ends, every cause is named, user intent wins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from phoned.accounts.account import Account
+from phoned.accounts.policy import AccountPolicy
+from phoned.accounts.registry import Accounts
+from phoned.events import Event, EventBus, MemoryEventLog
+from phoned.model import AccountState, Cause
+from phoned.recovery.backoff import Schedule
+from phoned.sip.events import FlowSuspect, Registered, RegistrationFailed, RegistrationIdentityChanged, Unregistered
+from phoned.transport.flow import FlowError, FlowTarget
+from tests.support.flows import FakeDialer, FakeFlow, FakeSignaling
+from tests.support.loop import run_virtual
+
+S = AccountState
+
+
+class Listener:
+    """The manager's side of an account."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.heard: list[str] = []
+
+    def on_flow_ready(self, account: str) -> None:
+        self.heard.append("flow_ready")
+
+    def on_registered(self, account: str) -> None:
+        self.heard.append("registered")
+
+    def on_identity(self, account: str, call_id: str, cseq: int) -> None:
+        self.heard.append(f"identity {cseq}")
+
+    def calls_up(self, account: str) -> int:
+        return self.calls
+
+
+class World:
+    """An account and everything around it that the test plays."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.dialer = FakeDialer()
+        self.signaling = FakeSignaling()
+        self.listener = Listener()
+        self.log = MemoryEventLog()
+        self.bus = EventBus(self.log, node="n")
+        self.account = Account(
+            "a",
+            "sip:a@example.org",
+            AccountPolicy(target=FlowTarget(url="ws://server/"), **policy),
+            signaling=self.signaling,
+            dialer=self.dialer,
+            bus=self.bus,
+            listener=self.listener,
+            uniform=lambda low, high: high,
+        )
+        self.signaling.account = self.account
+
+    @property
+    def flow(self) -> FakeFlow:
+        return self.dialer.flows[-1]
+
+    def registered(self, expires_s: float = 120, **facts: Any) -> None:
+        """The server says 200."""
+        event = Registered(account="a", flow=self.flow.generation, expires_s=expires_s, contact="sip:a@x.invalid")
+        for name, value in facts.items():
+            object.__setattr__(event, name, value)
+        self.account.on_event(event)
+
+    def refused(self, cause: str = "refused", status: int | None = None, retry_after_s: float | None = None) -> None:
+        """The server says no."""
+        self.account.on_event(
+            RegistrationFailed(
+                account="a", flow=self.flow.generation, cause=cause, status=status, retry_after_s=retry_after_s
+            )
+        )
+
+    def state(self) -> AccountState:
+        return self.account.state
+
+    async def online(self) -> None:
+        """Dial and register."""
+        self.account.want_registered()
+        await asyncio.sleep(0.1)
+        self.registered()
+        assert self.account.state is S.ONLINE
+
+    async def events(self) -> list[Event]:
+        await self.bus.flush()
+        return await self.log.after(0, 10_000) or []
+
+    async def types(self) -> list[str]:
+        return [event.type for event in await self.events()]
+
+
+def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Run the coroutine on virtual time."""
+
+    def run() -> None:
+        async def main() -> None:
+            await test()
+
+        run_virtual(main())
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    return run
+
+
+@scenario
+async def test_registering_dials_attaches_and_registers() -> None:
+    world = World()
+    await world.online()
+    assert (world.signaling.attached, len(world.signaling.registers)) == ([1], 1)
+    assert await world.types() == ["account.registered"]
+    view = world.account.view()
+    assert (view.desired, view.registration.contact, view.registration.flow_generation) == (
+        "registered",
+        "sip:a@x.invalid",
+        1,
+    )
+    assert view.registration.expires_at is not None
+    assert world.account.online
+
+
+@scenario
+async def test_a_register_goes_out_every_half_expiry_but_at_least_each_minute() -> None:
+    world = World()
+    await world.online()
+    for granted_s, interval_s in ((3600, 60), (120, 60), (40, 20), (1, 5)):
+        world.registered(expires_s=granted_s)
+        before = len(world.signaling.registers)
+        await asyncio.sleep(interval_s - 0.1)
+        assert len(world.signaling.registers) == before
+        await asyncio.sleep(0.2)
+        assert len(world.signaling.registers) == before + 1
+    assert world.account.state is S.ONLINE
+
+
+@scenario
+async def test_a_refresh_can_come_a_fixed_time_before_the_expiry() -> None:
+    world = World(refresh_before_expiry_s=3)
+    await world.online()
+    world.registered(expires_s=60)
+    before = len(world.signaling.registers)
+    await asyncio.sleep(57.2)
+    assert len(world.signaling.registers) == before + 1
+
+
+@scenario
+async def test_a_server_that_takes_the_socket_and_stays_mute_never_wedges() -> None:
+    world = World()
+    world.account.want_registered()
+    await asyncio.sleep(300)
+    assert len(world.dialer.flows) > 5
+    assert all(flow.ended_by is Cause.MUTE for flow in world.dialer.flows[:-1])
+    causes = {event.data["cause"] for event in await world.events() if event.type == "account.reconnecting"}
+    assert causes == {"mute"}
+
+
+@scenario
+async def test_an_unanswered_keep_alive_abandons_the_socket_after_five_seconds() -> None:
+    world = World()
+    await world.online()
+    first = world.flow
+    await asyncio.sleep(60 + 4.9)
+    assert first.is_open
+    await asyncio.sleep(0.3)
+    assert first.ended_by is Cause.REGISTER_TIMEOUT
+    await asyncio.sleep(0.1)
+    assert len(world.dialer.flows) == 2
+    world.registered()
+    events = await world.events()
+    assert [event.type for event in events] == [
+        "account.registered",
+        "account.reconnecting",
+        "account.registered",
+        "account.reconnected",
+    ]
+    assert events[1].data["cause"] == "register_timeout"
+    assert (events[1].data["n"], events[3].data["attempts"]) == (1, 1)
+    assert 0 < events[3].data["outage_ms"] < 1000
+
+
+@scenario
+async def test_a_closed_socket_is_dialled_again_at_once_then_ever_slower_up_to_a_minute() -> None:
+    world = World()
+    await world.online()
+    world.dialer.always = FlowError(Cause.REFUSED, "nobody there")
+    lost_at = asyncio.get_running_loop().time()
+    world.flow.die(Cause.CLOSED)
+    await asyncio.sleep(400)
+    gaps = [round(b - a) for a, b in zip(world.dialer.dialled_at[1:], world.dialer.dialled_at[2:], strict=False)]
+    assert world.dialer.dialled_at[1] - lost_at < 0.05
+    assert gaps[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@scenario
+async def test_the_back_off_starts_over_only_after_ten_good_seconds() -> None:
+    world = World()
+    await world.online()
+    for _ in range(3):
+        world.flow.die(Cause.CLOSED)
+        await asyncio.sleep(3)
+        world.registered()
+        await asyncio.sleep(1)
+    delays = [event.data["next_in_s"] for event in await world.events() if event.type == "account.reconnecting"]
+    assert delays == [0, 1, 2]
+    await asyncio.sleep(11)
+    world.flow.die(Cause.CLOSED)
+    await asyncio.sleep(0.1)
+    delays = [event.data["next_in_s"] for event in await world.events() if event.type == "account.reconnecting"]
+    assert delays[-1] == 0
+
+
+@scenario
+async def test_with_a_call_up_retries_hurry_and_dialogs_move_to_the_new_flow() -> None:
+    world = World()
+    await world.online()
+    world.listener.calls = 1
+    world.flow.die(Cause.CLOSED)
+    await asyncio.sleep(0.1)
+    assert world.signaling.moved == [2]
+    assert world.listener.heard[-1] == "flow_ready"
+    assert world.account.state is S.REGISTERING
+
+
+@scenario
+async def test_two_missed_pings_end_the_flow_but_a_byte_is_proof_of_life() -> None:
+    world = World()
+    await world.online()
+    flow = world.flow
+    flow.answers_pings = False
+    flow.last_received = float("inf")
+    await asyncio.sleep(50)
+    assert flow.is_open
+    flow.last_received = 0
+    await asyncio.sleep(20)
+    assert flow.ended_by is Cause.PING
+
+
+@scenario
+async def test_pings_are_quick_with_a_call_and_stay_below_the_servers_flow_timer() -> None:
+    world = World()
+    await world.online()
+    world.registered(flow_timer_s=5.0)
+    world.flow.die(Cause.CLOSED)
+    await asyncio.sleep(0.1)
+    world.registered(flow_timer_s=5.0)
+    before = world.flow.pings
+    await asyncio.sleep(20.5)
+    assert world.flow.pings - before == 4 + 1
+    world.listener.calls = 1
+    await asyncio.sleep(5)
+    before = world.flow.pings
+    await asyncio.sleep(20)
+    assert 8 <= world.flow.pings - before <= 10
+
+
+@scenario
+async def test_wrong_credentials_are_probed_slowly_and_the_socket_stays() -> None:
+    world = World()
+    world.account.want_registered()
+    await asyncio.sleep(0.1)
+    world.refused("auth", 403)
+    assert world.account.state is S.AUTH_FAILED
+    assert world.flow.is_open
+    await asyncio.sleep(299)
+    assert len(world.signaling.registers) == 1
+    await asyncio.sleep(2)
+    assert len(world.signaling.registers) == 2
+    world.refused("auth", 401)
+    await asyncio.sleep(599)
+    assert len(world.signaling.registers) == 2
+    await asyncio.sleep(2)
+    assert len(world.signaling.registers) == 3
+    assert await world.types() == ["account.registration_failed", "account.auth_failed"] * 2
+    error = world.account.view().registration.last_error
+    assert error is not None
+    assert error.sip_code == 401
+
+
+@scenario
+async def test_retry_after_is_honoured_within_reason() -> None:
+    world = World()
+    world.account.want_registered()
+    await asyncio.sleep(0.1)
+    world.refused(status=503, retry_after_s=30)
+    assert world.account.state is S.THROTTLED
+    await asyncio.sleep(29)
+    assert len(world.signaling.registers) == 1
+    await asyncio.sleep(8)
+    assert len(world.signaling.registers) == 2
+    world.refused(status=503, retry_after_s=10**9)
+    events = await world.events()
+    assert events[-1].data["retry_after_s"] == pytest.approx(3600 * 1.2)
+
+
+@scenario
+async def test_too_many_contacts_is_a_slow_retry_with_the_same_socket() -> None:
+    world = World()
+    world.account.want_registered()
+    await asyncio.sleep(0.1)
+    world.refused(status=603)
+    assert world.account.state is S.THROTTLED
+    await asyncio.sleep(121)
+    assert (len(world.signaling.registers), len(world.dialer.flows)) == (2, 1)
+
+
+@scenario
+async def test_a_server_error_is_retried_on_the_living_socket() -> None:
+    world = World()
+    world.account.want_registered()
+    await asyncio.sleep(0.1)
+    world.refused(status=500)
+    await asyncio.sleep(0.1)
+    assert (len(world.signaling.registers), len(world.dialer.flows)) == (2, 1)
+    world.registered()
+    assert world.account.state is S.ONLINE
+
+
+@scenario
+async def test_a_limit_of_attempts_ends_with_gave_up_and_retry_begins_again() -> None:
+    world = World(schedule=Schedule(kind="uniform", base_s=0.5, cap_s=5, max_attempts=30))
+    world.dialer.always = FlowError(Cause.TIMEOUT, "slow")
+    start = asyncio.get_running_loop().time()
+    world.account.want_registered()
+    await asyncio.sleep(600)
+    assert world.state() is S.OFF
+    assert (await world.types())[-1] == "account.gave_up"
+    assert len(world.dialer.dialled_at) == 31
+    assert world.dialer.dialled_at[-1] - start <= 450
+    world.dialer.always = None
+    world.account.retry()
+    await asyncio.sleep(0.1)
+    world.registered()
+    assert world.state() is S.ONLINE
+
+
+@scenario
+async def test_the_first_failure_ever_is_marked_and_tls_trouble_is_told_apart() -> None:
+    world = World()
+    world.dialer.always = FlowError(Cause.TLS, "certificate expired")
+    world.account.want_registered()
+    await asyncio.sleep(3)
+    events = await world.events()
+    firsts = [event.data["first"] for event in events if event.type == "account.connect_failed"]
+    assert firsts[0] is True
+    assert not any(firsts[1:])
+    assert "account.tls_error" in [event.type for event in events]
+
+
+@scenario
+async def test_unregistering_says_so_and_closes_the_flow() -> None:
+    world = World()
+    await world.online()
+    world.account.want_unregistered()
+    assert world.state() is S.UNREGISTERING
+    world.account.on_event(Unregistered(account="a", flow=1))
+    assert world.state() is S.OFF
+    await asyncio.sleep(0.1)
+    assert not world.flow.is_open
+    await asyncio.sleep(100)
+    assert len(world.dialer.flows) == 1
+    assert (await world.types())[-1] == "account.unregistered"
+
+
+@scenario
+async def test_a_server_that_ignores_the_unregister_costs_two_seconds() -> None:
+    world = World()
+    await world.online()
+    world.account.want_unregistered()
+    await asyncio.sleep(2.1)
+    assert world.account.state is S.OFF
+
+
+@scenario
+async def test_unregistering_during_back_off_stops_everything() -> None:
+    world = World()
+    world.dialer.always = FlowError(Cause.DNS, "no such host")
+    world.account.want_registered()
+    await asyncio.sleep(10)
+    dialled = len(world.dialer.dialled_at)
+    world.account.want_unregistered()
+    await asyncio.sleep(1000)
+    assert (world.account.state, len(world.dialer.dialled_at)) == (S.OFF, dialled)
+
+
+@scenario
+async def test_unregistering_with_a_call_up_keeps_the_flow_until_the_call_ends() -> None:
+    world = World()
+    await world.online()
+    world.listener.calls = 1
+    world.account.want_unregistered()
+    world.account.on_event(Unregistered(account="a", flow=1))
+    await asyncio.sleep(1)
+    assert world.flow.is_open
+    world.listener.calls = 0
+    world.account.on_calls_changed()
+    await asyncio.sleep(0.1)
+    assert not world.flow.is_open
+
+
+@scenario
+async def test_a_wish_to_register_during_the_unregister_wins() -> None:
+    world = World()
+    await world.online()
+    world.account.want_unregistered()
+    world.account.want_registered()
+    world.account.on_event(Unregistered(account="a", flow=1))
+    await asyncio.sleep(0.1)
+    world.registered()
+    assert world.account.state is S.ONLINE
+
+
+@scenario
+async def test_a_doubted_flow_is_abandoned() -> None:
+    world = World()
+    await world.online()
+    world.account.on_event(FlowSuspect(session="s", account="a", flow=99))
+    assert world.flow.is_open
+    world.account.on_event(FlowSuspect(session="s", account="a", flow=1))
+    await asyncio.sleep(0.1)
+    assert world.dialer.flows[0].ended_by is Cause.TIMEOUT
+
+
+@scenario
+async def test_news_of_an_old_flow_is_ignored() -> None:
+    world = World()
+    await world.online()
+    old = world.flow
+    old.die(Cause.CLOSED)
+    await asyncio.sleep(0.1)
+    world.account.on_event(Registered(account="a", flow=old.generation, expires_s=60, contact="sip:x"))
+    assert world.account.state is S.REGISTERING
+    world.account.on_flow_closed(old, Cause.CLOSED, "again")
+    assert world.account.state is S.REGISTERING
+
+
+@scenario
+async def test_identity_changes_reach_the_listener() -> None:
+    world = World()
+    world.account.on_event(RegistrationIdentityChanged(account="a", call_id="c", cseq=7))
+    assert world.listener.heard == ["identity 7"]
+
+
+@scenario
+async def test_closing_unregisters_and_leaves_nothing_behind() -> None:
+    world = World()
+    await world.online()
+    closing = asyncio.get_running_loop().call_later(
+        0.5, lambda: world.account.on_event(Unregistered(account="a", flow=1))
+    )
+    await world.account.close(5)
+    assert (world.account.state, closing.cancelled()) == (S.OFF, False)
+    await asyncio.sleep(0)
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+@scenario
+async def test_a_crash_while_dialling_is_contained_and_tried_again() -> None:
+    world = World()
+
+    async def explode(*_: object, **__: object) -> FakeFlow:
+        raise RuntimeError("bug")
+
+    dial, world.dialer.dial = world.dialer.dial, explode  # type: ignore[method-assign]  # a fake that misbehaves
+    world.account.want_registered()
+    await asyncio.sleep(0.5)
+    world.dialer.dial = dial  # type: ignore[method-assign]  # and comes to its senses
+    await asyncio.sleep(10)
+    world.registered()
+    assert world.account.state is S.ONLINE
+
+
+@scenario
+async def test_the_registry_passes_events_on_and_ignores_strangers() -> None:
+    world = World()
+    accounts = Accounts()
+    accounts.add(world.account)
+    await world.online()
+    accounts.on_account_event(RegistrationIdentityChanged(account="zz", call_id="c", cseq=1))
+    accounts.on_account_event(RegistrationIdentityChanged(account="a", call_id="c", cseq=2))
+    accounts.on_flow_closed("zz", world.flow, Cause.CLOSED, "")
+    accounts.on_flow_closed("a", world.flow, Cause.CLOSED, "")
+    assert world.listener.heard[-1] == "identity 2"
+    assert world.account.state is S.BACKOFF
+    assert list(accounts) == [world.account]
+    assert accounts.get("zz") is None
