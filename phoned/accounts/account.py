@@ -274,10 +274,11 @@ class Account:
         self._auth_probe_s = AUTH_PROBE_S
         if self.desired == "unregistered":
             return
+        if first:
+            self._enter(S.ONLINE)
         self._after(self._refresh_in_s(event), self._keep_alive)
         if not first:
             return
-        self._enter(S.ONLINE)
         loop = asyncio.get_running_loop()
         self._stable = loop.call_later(STABLE_S, self._backoff.reset)
         self._start_ping()
