@@ -1,27 +1,30 @@
 """The small grammar that URIs and header fields share: tokens, quoted strings, lists, hosts (RFC 3261 25.1).
 
 Every function is one pass over its text. Text is what ``message.parse`` decoded: UTF-8, with bytes that are not UTF-8
-kept as surrogate escapes, so that whatever came in can go out again unchanged.
+kept as surrogate escapes, so that whatever came in can go out again unchanged. The regular expressions are single
+character classes: they find a character and can do nothing else, least of all backtrack.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import string
+import re
 from typing import Final
 
 from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.limits import MAX_UINT32
 
 WSP: Final = " \t"
-_TOKEN: Final = frozenset(string.ascii_letters + string.digits + "-.!%*_+`'~")
+_no_token: Final = re.compile(r"[^A-Za-z0-9\-.!%*_+`'~]").search
 # the underscore is no host character, but machines are called that
-_HOST: Final = frozenset(string.ascii_letters + string.digits + "-._")
+_no_host: Final = re.compile(r"[^A-Za-z0-9\-._]").search
+_quote_or_backslash: Final = re.compile(r'["\\]').search
+_marks: Final = {",": re.compile(r'[,"<]').search, ";": re.compile(r'[;"<]').search}
 
 
 def is_token(text: str) -> bool:
     """``token`` of RFC 3261 25.1: at least one of the token characters, and nothing else."""
-    return bool(text) and _TOKEN.issuperset(text)
+    return text != "" and _no_token(text) is None
 
 
 def parse_uint(text: str, what: str, *, maximum: int = MAX_UINT32) -> int:
@@ -46,7 +49,7 @@ def parse_host(text: str) -> str:
             ipaddress.IPv6Address(address)
         except ValueError:
             raise MalformedMessage("IPv6 reference is malformed") from None
-    elif not text or not _HOST.issuperset(text):
+    elif not text or _no_host(text):
         raise MalformedMessage("host is malformed")
     return text
 
@@ -67,14 +70,11 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
 def closing_quote(text: str, start: int) -> int:
     """Where the quoted string that opens at ``start`` closes; a backslash escapes. Raises MalformedMessage."""
     at = start + 1
-    while True:
-        quote = text.find('"', at)
-        if quote < 0:
-            raise MalformedMessage("quoted string does not end")
-        backslash = text.find("\\", at, quote)
-        if backslash < 0:
-            return quote
-        at = backslash + 2
+    while found := _quote_or_backslash(text, at):
+        if found[0] == '"':
+            return found.start()
+        at = found.end() + 1
+    raise MalformedMessage("quoted string does not end")
 
 
 def unquote(text: str) -> str:
@@ -103,23 +103,20 @@ def split_list(text: str, separator: str = ",") -> list[str]:
 
     Raises MalformedMessage when a quote or a bracket does not close.
     """
-    if '"' not in text and "<" not in text:
-        return [part.strip(WSP) for part in text.split(separator)]
+    if separator not in text and '"' not in text and "<" not in text:
+        return [text.strip(WSP)]
     parts: list[str] = []
-    start = at = 0
-    while True:
-        cut, mark, angle = (text.find(sign, at) for sign in (separator, '"', "<"))
-        # which of the three comes first; what is missing comes last
-        nearest = min((i for i in (cut, mark, angle) if i >= 0), default=-1)
-        if nearest < 0:
-            parts.append(text[start:].strip(WSP))
-            return parts
-        if nearest == mark:
-            at = closing_quote(text, mark) + 1
-        elif nearest == angle:
-            at = text.find(">", angle) + 1
+    search, start, at = _marks[separator], 0, 0
+    while found := search(text, at):
+        at = found.end()
+        if found[0] == separator:
+            parts.append(text[start : at - 1].strip(WSP))
+            start = at
+        elif found[0] == '"':
+            at = closing_quote(text, at - 1) + 1
+        else:
+            at = text.find(">", at) + 1
             if not at:
                 raise MalformedMessage("angle bracket does not close")
-        else:
-            parts.append(text[start:cut].strip(WSP))
-            start = at = cut + 1
+    parts.append(text[start:].strip(WSP))
+    return parts

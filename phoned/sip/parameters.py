@@ -6,7 +6,7 @@ RFC 3261 7.3.1, 19.1.1 and 25.1 (``generic-param``).
 
 from __future__ import annotations
 
-import string
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,9 +15,9 @@ from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.grammar import WSP, is_token, quote, split_list, unquote
 
 # what we write without quotes: a token, or a host (RFC 3261 gen-value)
-_PLAIN: Final = frozenset(string.ascii_letters + string.digits + "-.!%*_+`'~[]:")
+_no_plain: Final = re.compile(r"[^A-Za-z0-9\-.!%*_+`'~\[\]:]").search
 # what no unquoted value may hold; everything else is let through
-_FORBIDDEN: Final = frozenset(' \t"<>,\0')
+_forbidden: Final = re.compile(r'[ \t"<>,\0]').search
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +33,18 @@ class Parameters:
         if not text:
             return NO_PARAMETERS
         pairs: list[tuple[str, str | None]] = []
-        for part in split_list(text, ";"):
+        for part in split_list(text, ";") if '"' in text or "<" in text else text.split(";"):
             name, equals, value = part.partition("=")
-            name = name.rstrip(WSP)
+            name = name.strip(WSP)
             if not is_token(name):
                 raise MalformedMessage("parameter name is malformed")
             if not equals:
                 pairs.append((name, None))
                 continue
-            value = value.lstrip(WSP)
+            value = value.strip(WSP)
             if value.startswith('"'):
                 unquote(value)  # only to see that it can be read
-            elif not value or not _FORBIDDEN.isdisjoint(value):
+            elif not value or _forbidden(value):
                 raise MalformedMessage(f"value of parameter {name} is malformed")
             pairs.append((name, value))
         return cls(tuple(pairs))
@@ -66,7 +66,7 @@ class Parameters:
         """A copy in which ``name`` is there once, at its old place or at the end; quoted when it must be."""
         if not is_token(name):
             raise InvalidValue(f"{name!r} is no parameter name")
-        raw = value if value is None or (value and _PLAIN.issuperset(value)) else quote(value)
+        raw = value if value is None or (value and not _no_plain(value)) else quote(value)
         if name not in self:
             return Parameters((*self.pairs, (name, raw)))
         pairs: list[tuple[str, str | None]] = []

@@ -6,7 +6,7 @@ asked for by ``user``, ``password`` and ``parameter()``, which undo escapes exac
 
 from __future__ import annotations
 
-import string
+import re
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -15,11 +15,11 @@ from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.grammar import parse_host, parse_host_port
 from phoned.sip.parameters import NO_PARAMETERS, Parameters
 
-_ALPHA: Final = frozenset(string.ascii_letters)
-_SCHEME: Final = frozenset(string.ascii_letters + string.digits + "+-.")
-_DIALLED: Final = frozenset(string.digits + "+*#-.()ABCDabcd")
+_no_scheme: Final = re.compile(r"[^a-z0-9+.\-]").search
+_no_number: Final = re.compile(r"[^0-9+*#\-.()a-d]", re.IGNORECASE).search
 # no URI holds these, whatever its scheme; the tolerance for the rest is deliberate (``#`` in a user part is common)
-_FORBIDDEN: Final = frozenset(' \t<>"\\^`{|}\0\r\n\x7f')
+_forbidden: Final = re.compile(r'[ \t<>"\\^`{|}\0\r\n\x7f]').search
+_forbidden_in_user: Final = re.compile(r'[ \t<>"\0\r\n\x7f]').search
 # what stays unescaped when we write: RFC 3261 user-unreserved and param-unreserved (unreserved comes on its own)
 _USER_SAFE: Final = "!*'()&=+$,;?/"
 _PASSWORD_SAFE: Final = "!*'()&=+$,"
@@ -64,17 +64,17 @@ class Uri:
     def parse(cls, text: str) -> Uri:
         """Any URI. Raises MalformedMessage."""
         scheme, colon, rest = text.partition(":")
-        if not colon or not rest or not _SCHEME.issuperset(scheme) or scheme[:1] not in _ALPHA:
-            raise MalformedMessage("URI has no scheme")
         scheme = scheme.lower()
         if scheme in ("sip", "sips"):
             return cls._parse_sip(scheme, rest)
-        if not _FORBIDDEN.isdisjoint(rest):
+        if not colon or not rest or _no_scheme(scheme) or not "a" <= scheme[:1] <= "z":
+            raise MalformedMessage("URI has no scheme")
+        if _forbidden(rest):
             raise MalformedMessage("URI holds a character that no URI may hold")
         if scheme != "tel":
             return cls(scheme=scheme, opaque=rest)
         number, _, parameters = rest.partition(";")
-        if not number or not _DIALLED.issuperset(number):
+        if not number or _no_number(number):
             raise MalformedMessage("tel URI holds no number")
         return cls(scheme=scheme, opaque=number, parameters=Parameters.parse(parameters))
 
@@ -86,11 +86,11 @@ class Uri:
         before, at, after = rest.partition("@")
         if at:
             userinfo, rest = before, after
-            if not userinfo or userinfo[0] == ":" or not _USER_FORBIDDEN.isdisjoint(userinfo):
+            if not userinfo or userinfo[0] == ":" or _forbidden_in_user(userinfo):
                 raise MalformedMessage("user part of the URI is malformed")
         rest, question, headers = rest.partition("?")
         where, _, tail = rest.partition(";")
-        if (question and not headers) or not _FORBIDDEN.isdisjoint(tail) or not _FORBIDDEN.isdisjoint(headers):
+        if (question and not headers) or (tail and _forbidden(tail)) or (headers and _forbidden(headers)):
             raise MalformedMessage("URI holds a character that no URI may hold")
         host, port = parse_host_port(where)
         return cls(
@@ -192,9 +192,6 @@ class Uri:
         port = "" if self.port is None else f":{self.port}"
         headers = f"?{self.headers}" if self.headers else ""
         return f"{self.scheme}:{user}{self.host}{port}{self.parameters}{headers}"
-
-
-_USER_FORBIDDEN: Final = frozenset(' \t<>"\0\r\n\x7f')
 
 
 def _opaque_key(uri: Uri) -> tuple[str, frozenset[tuple[str, str]]]:
