@@ -239,7 +239,7 @@ async def test_two_missed_pings_end_the_flow_but_a_byte_is_proof_of_life() -> No
     flow = world.flow
     flow.answers_pings = False
     flow.last_received = float("inf")
-    await asyncio.sleep(50)
+    await asyncio.sleep(35)
     assert flow.is_open
     flow.last_received = 0
     await asyncio.sleep(20)
