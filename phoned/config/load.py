@@ -1,8 +1,8 @@
 """From files and the environment to a validated configuration, or to every problem at once.
 
-Order: ``--config``, else ``$XDG_CONFIG_HOME/phoned/phoned.toml``, else ``/etc/phoned/phoned.toml``; then ``conf.d/*.toml``
-beside it; then ``PHONED_TABLE__KEY``. Tables of services stay raw until their models are known: pass them as
-``models``, or call `LoadedConfig.service` later. Everything here blocks (it reads files): call it off the loop.
+Order: ``--config``, else ``$XDG_CONFIG_HOME/phoned/phoned.toml``, else ``/etc/phoned/phoned.toml``; then
+``conf.d/*.toml`` beside it; then ``PHONED_TABLE__KEY``. Tables of services stay raw until their models are known: pass
+them as ``models``, or call `LoadedConfig.service` later. Everything here blocks on files: call it off the loop.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def load_config(
     problems += _bad_secret_files(secret_files, layers.origin)
     passwords = dict(_passwords(config.accounts if config else (), layers.origin, environ, problems))
     if problems or config is None:
-        raise ConfigError(dict.fromkeys(problems))
+        raise ConfigError(sorted(dict.fromkeys(problems), key=_place_in_files))
     return LoadedConfig(
         config=config,
         files=tuple(layers.files),
@@ -228,6 +228,10 @@ def _passwords(
             if account.credential is not None:  # a bad file has been reported with the other secret files
                 location = ("accounts", index, "credential")
                 problems.append(Problem(origin=origin(location), key="credential", message=error.detail))
+
+
+def _place_in_files(problem: Problem) -> tuple[str, int]:
+    return problem.origin.source, problem.origin.line or 0
 
 
 def _warnings(config: Config, tables: Mapping[str, Any], models: Mapping[str, type[BaseModel]]) -> Iterator[str]:

@@ -69,8 +69,12 @@ class IdentityStore:
         """Where a damaged file went, when there was one."""
 
     async def load(self) -> None:
-        """Read the file. A damaged one is set aside and what is good in it is kept."""
-        self._stored, self.set_aside = await asyncio.to_thread(_read, self._path)
+        """Read the file. A damaged one is set aside and what is good in it is kept; one that the disk does not give
+        is as none: a phone with a new identity is better than no phone."""
+        try:
+            self._stored, self.set_aside = await asyncio.to_thread(_read, self._path)
+        except OSError as error:
+            log.error("%s cannot be read (%s): accounts register under a new identity", self._path, error)
         if self.set_aside is not None:
             log.error(
                 "%s was damaged: moved to %s; accounts that it lost register under a new identity",
