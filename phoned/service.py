@@ -6,6 +6,7 @@ own model. `Context` gives it protocols only, never an adapter; there is nothing
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -71,7 +72,7 @@ class Service(Protocol):
 
 @runtime_checkable
 class ServicePlugin(Protocol):
-    """What the entry point names."""
+    """What the entry point names: an object like this, or a class that makes one without arguments."""
 
     name: str
     config_model: type[BaseModel]
@@ -79,3 +80,13 @@ class ServicePlugin(Protocol):
     """True: created even when its configuration table is absent."""
 
     def create(self, context: Context) -> Service: ...
+
+
+ENTRY_POINTS = "phoned.services"
+
+
+def installed_services() -> dict[str, ServicePlugin]:
+    """The plug-ins of this environment by name. One that cannot be imported raises: a half phone helps nobody."""
+    found = (entry.load() for entry in entry_points(group=ENTRY_POINTS))
+    plugins = (plugin() if isinstance(plugin, type) else plugin for plugin in found)
+    return {plugin.name: plugin for plugin in plugins}

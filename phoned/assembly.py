@@ -1,0 +1,135 @@
+"""From the configuration to the values that the parts are built with: no state, no I/O, nothing but translation."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from phoned.accounts.policy import AccountPolicy
+from phoned.config.schema import AccountConfig, Config, MediaConfig, RecoveryConfig
+from phoned.config.schema import TurnServer as TurnConfig
+from phoned.config.types import Secret
+from phoned.media.options import EngineOptions, IceOptions, SessionOptions, TurnServer
+from phoned.recovery.backoff import Schedule
+from phoned.sip.account import AccountParameters
+from phoned.transport.flow import FlowTarget, HttpProxy, TlsPolicy
+
+CODECS = {"opus": "opus", "g722": "G722", "pcmu": "PCMU", "pcma": "PCMA"}
+"""Configuration's names to those of SDP (RFC 3551, RFC 7587)."""
+STUN_PORT = 3478
+
+
+def schedule_of(recovery: RecoveryConfig) -> Schedule:
+    """The back-off that a recovery table describes."""
+    return Schedule(
+        kind=recovery.backoff,
+        first_s=recovery.first_retry_s,
+        base_s=recovery.backoff_base_s,
+        cap_s=recovery.backoff_cap_s,
+        jitter=recovery.backoff_jitter,
+        hurry_with_call=recovery.backoff_in_call == "fast",
+        max_attempts=recovery.max_attempts,
+    )
+
+
+def target_of(account: AccountConfig, url: str, proxy_credential: Secret | None = None) -> FlowTarget:
+    """Where and how an account dials."""
+    return FlowTarget(
+        url=url,
+        tls=TlsPolicy(
+            ca_file=account.tls.ca_file,
+            pin_sha256=account.tls.pin_sha256,
+            insecure_skip_verify=account.tls.insecure_skip_verify,
+        ),
+        http_proxy=_http_proxy(account.http_proxy, proxy_credential),
+    )
+
+
+def _http_proxy(url: str | None, credential: Secret | None) -> HttpProxy | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    username, _, password = (credential.text() if credential else "").partition(":")
+    return HttpProxy(
+        host=parts.hostname or "", port=parts.port or 80, username=username or None, password=password or None
+    )
+
+
+def policy_of(account: AccountConfig, proxy_credential: Secret | None = None) -> AccountPolicy:
+    """An account's figures."""
+    recovery = account.recovery
+    backup = account.outbound_proxy_backup
+    return AccountPolicy(
+        target=target_of(account, account.outbound_proxy, proxy_credential),
+        target_backup=target_of(account, backup, proxy_credential) if backup else None,
+        schedule=schedule_of(recovery),
+        keepalive_s=recovery.keepalive_s,
+        keepalive_timeout_s=recovery.keepalive_timeout_s,
+        refresh_before_expiry_s=recovery.refresh_before_expiry_s,
+        attempt_deadline_s=recovery.attempt_deadline_s,
+        ping_idle_s=recovery.ping_idle_s,
+        ping_call_s=recovery.ping_call_s,
+        ping_misses=recovery.ping_misses,
+        ping_timeout_s=recovery.ping_timeout_s,
+    )
+
+
+def parameters_of(
+    account: AccountConfig,
+    password: Secret | None,
+    *,
+    instance_id: str,
+    reg_id: int,
+    call_id: str,
+    cseq: int,
+    allow_refer: bool,
+    user_agent: str,
+) -> AccountParameters:
+    """What the SIP core must know of an account."""
+    return AccountParameters(
+        aor=account.aor,
+        auth_username=account.username,
+        secret=password.text() if password else None,
+        instance_id=instance_id,
+        reg_id=reg_id,
+        call_id=call_id,
+        cseq=cseq,
+        expires_s=round(account.recovery.register_expires_s),
+        in_dialog_auth=account.in_dialog_auth,
+        allow_refer=allow_refer,
+        user_agent=user_agent,
+    )
+
+
+def engine_options_of(config: Config) -> EngineOptions:
+    """What all media sessions share."""
+    return EngineOptions(media_dir=config.media.media_dir, recordings_dir=config.media.recordings_dir)
+
+
+def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()) -> SessionOptions:
+    """One call's media."""
+    return SessionOptions(
+        codecs=tuple(CODECS[codec] for codec in media.codecs),
+        ice=IceOptions(
+            allow_loopback=media.allow_loopback,
+            stun_server=_stun(media.stun[0]) if media.stun else None,
+            turn_server=_turn(media.turn[0], turn_secrets[0]) if media.turn and turn_secrets else None,
+        ),
+    )
+
+
+def _stun(url: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{url.partition(':')[2]}")
+    return parts.hostname or "", parts.port or STUN_PORT
+
+
+def _turn(server: TurnConfig, secret: Secret) -> TurnServer:
+    scheme, _, rest = server.url.partition(":")
+    parts = urlsplit(f"//{rest}")
+    return TurnServer(
+        host=parts.hostname or "",
+        port=parts.port or (5349 if scheme == "turns" else STUN_PORT),
+        username=server.username,
+        password=secret.text(),
+        transport="tcp" if scheme == "turns" or "transport=tcp" in (parts.query or "") else "udp",
+        tls=scheme == "turns",
+    )

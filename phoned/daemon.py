@@ -1,0 +1,257 @@
+"""The composition root: builds every part, starts them in order, and stops them in phases with a budget each.
+
+Nothing else knows all parts. Services are found by entry point and get protocols only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from phoned.accounts.account import Account
+from phoned.accounts.registry import Accounts
+from phoned.assembly import engine_options_of, parameters_of, policy_of, session_options_of
+from phoned.calls.manager import CallManager
+from phoned.calls.policy import DialPolicy
+from phoned.config.load import LoadedConfig
+from phoned.config.schema import AccountConfig
+from phoned.config.secrets import read_secret_file
+from phoned.config.types import Secret
+from phoned.events import EventBus
+from phoned.media.engine import MediaEngine
+from phoned.media.events import MediaEvent
+from phoned.media.session import MediaSession
+from phoned.phone import Phone
+from phoned.service import Service, ServicePlugin, installed_services
+from phoned.signaling import Signaling, SystemRandom
+from phoned.sip.account import Limits
+from phoned.sip.user_agent import UserAgent
+from phoned.store.database import Database
+from phoned.store.events import SqliteEventLog
+from phoned.store.identity import IdentityStore
+from phoned.store.keyvalue import SqliteKeyValue
+from phoned.tasks import Tasks
+from phoned.transport.dialer import WebSocketDialer
+from phoned.transport.flow import Dialer
+
+log = logging.getLogger(__name__)
+
+CALLS_BUDGET_S = 3.0
+ACCOUNTS_BUDGET_S = 3.0
+SERVICES_BUDGET_S = 3.0
+STATE_MODE = 0o700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceContext:
+    """What a service is given; see `phoned.service.Context`."""
+
+    phone: Phone
+    bus: EventBus
+    keys: SqliteKeyValue
+    secrets: Any
+    config: Any
+    state_dir: Path
+    runtime_dir: Path
+
+
+class Links:
+    """What accounts tell: the manager's calls, and the identity that must last."""
+
+    def __init__(self, calls: CallManager, identity: IdentityStore) -> None:
+        self._calls = calls
+        self._identity = identity
+
+    def on_flow_ready(self, account: str) -> None:
+        self._calls.on_flow_ready(account)
+
+    def on_registered(self, account: str) -> None:
+        self._calls.on_registered(account)
+
+    def on_identity(self, account: str, call_id: str, cseq: int) -> None:
+        self._identity.used(account, call_id=call_id, cseq=cseq)
+
+    def calls_up(self, account: str) -> int:
+        return self._calls.active(account)
+
+
+class Daemon:
+    """One phone. `start`, then `stop`; `serve` does both around the signals."""
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        *,
+        plugins: Mapping[str, ServicePlugin] | None = None,
+        dialer: Dialer | None = None,
+    ) -> None:
+        self._loaded = loaded
+        self._config = loaded.config
+        self._plugins = installed_services() if plugins is None else plugins
+        self._dialer = dialer or WebSocketDialer(generations=itertools.count(1))
+        self._tasks = Tasks("daemon", self._on_crash)
+        self._services: list[Service] = []
+        self._failed: asyncio.Future[BaseException] | None = None
+
+    async def start(self) -> None:
+        """Build and start everything; accounts begin to register. Raises what made a part fail."""
+        loop = asyncio.get_running_loop()
+        self._failed = loop.create_future()
+        loaded, config = self._loaded, self._config
+        await asyncio.to_thread(make_directories, loaded)
+        self.database = Database(loaded.state_dir / "phoned.sqlite3")
+        await self.database.open()
+        self.bus = EventBus(SqliteEventLog(self.database), node=socket.gethostname())
+        await self.bus.start()
+        self._tasks.spawn("bus", self.bus.run())
+        self.identity = IdentityStore(loaded.state_dir)
+        await self.identity.load()
+        self.engine = MediaEngine(engine_options_of(config))
+        await self.engine.start()
+        self.signaling = Signaling(
+            UserAgent(random=SystemRandom(), limits=Limits(sessions=config.dial.max_concurrent + 8))
+        )
+        self.accounts = Accounts()
+        turn_secrets = await asyncio.to_thread(
+            lambda: tuple(read_secret_file(server.credential_file) for server in config.media.turn)
+        )
+        session_options = session_options_of(config.media, turn_secrets)
+
+        def media(account: str, call_id: str, on_event: Callable[[MediaEvent], None]) -> MediaSession:
+            return self.engine.session(call_id, session_options, on_event)
+
+        self.calls = CallManager(
+            signaling=self.signaling,
+            accounts=self.accounts.get,
+            media=media,
+            policy=DialPolicy(config.dial),
+            rules=config.incoming,
+            bus=self.bus,
+        )
+        self.signaling.connect(self.accounts, self.calls)
+        self.phone = Phone(
+            accounts=self.accounts,
+            calls=self.calls,
+            bus=self.bus,
+            recordings_dir=config.media.recordings_dir,
+            version=version("phoned"),
+            node=socket.gethostname(),
+            started_at=loop.time(),
+        )
+        links = Links(self.calls, self.identity)
+        for account in config.accounts:
+            await self._add_account(account, links)
+        for name, plugin in self._plugins.items():
+            await self._start_service(name, plugin)
+        self.bus.publish("system.started")
+        for account in config.accounts:
+            found = self.accounts.get(account.id)
+            if found is not None and account.recovery.connect == "always":
+                found.want_registered()
+
+    async def stop(self) -> None:
+        """Refuse new work, hang up, unregister, close flows, media, services, store: each within its budget."""
+        self.bus.publish("system.stopping")
+        await self.calls.end_all(CALLS_BUDGET_S)
+        await asyncio.gather(*(account.close(ACCOUNTS_BUDGET_S) for account in self.accounts))
+        self.signaling.close()
+        await self.engine.stop()
+        await self.bus.flush()
+        for service in reversed(self._services):
+            await service.stop(SERVICES_BUDGET_S)
+        await self.bus.flush()
+        await self._tasks.close()
+        await self.identity.close()
+        await self.database.close()
+
+    async def serve(self) -> int:
+        """Run until SIGTERM or SIGINT. Returns the exit status."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+        await self.start()
+        assert self._failed is not None
+        waiting = self._tasks.spawn("signals", asked.wait())
+        await asyncio.wait({waiting, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+        status = 1 if self._failed.done() else 0
+        await self.stop()
+        return status
+
+    async def _add_account(self, account: AccountConfig, links: Links) -> None:
+        identity = await self.identity.open_account(account.id)
+        credential: Secret | None = None
+        if account.http_proxy_credential_file is not None:
+            credential = await asyncio.to_thread(read_secret_file, account.http_proxy_credential_file)
+        self.signaling.add_account(
+            account.id,
+            parameters_of(
+                account,
+                self._loaded.password(account.id),
+                instance_id=identity.instance_id,
+                reg_id=identity.reg_id,
+                call_id=identity.call_id,
+                cseq=identity.cseq,
+                allow_refer=self._config.transfer.allow_refer,
+                user_agent=f"phoned/{version('phoned')}",
+            ),
+        )
+        self.accounts.add(
+            Account(
+                account.id,
+                account.aor,
+                policy_of(account, credential),
+                signaling=self.signaling,
+                dialer=self._dialer,
+                bus=self.bus,
+                listener=links,
+                uniform=random.SystemRandom().uniform,
+            )
+        )
+
+    async def _start_service(self, name: str, plugin: ServicePlugin) -> None:
+        if name not in self._loaded.tables and not plugin.default:
+            return
+        context = ServiceContext(
+            phone=self.phone,
+            bus=self.bus,
+            keys=SqliteKeyValue(self.database, name),
+            secrets=self._loaded.secrets,
+            config=self._loaded.service(name, plugin.config_model),
+            state_dir=self._loaded.state_dir,
+            runtime_dir=self._loaded.runtime_dir,
+        )
+        service = plugin.create(context)
+        await service.start()
+        self._services.append(service)
+
+    def _on_crash(self, name: str, error: BaseException) -> None:
+        log.critical("%s crashed; the daemon cannot go on", name, exc_info=error)
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_result(error)
+
+
+def make_directories(loaded: LoadedConfig) -> None:
+    """State for us alone; media and recordings below it unless they are somewhere else."""
+    media = loaded.config.media
+    for directory in (loaded.state_dir, media.media_dir, media.recordings_dir):
+        directory.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
+    loaded.runtime_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+
+def run(loaded: LoadedConfig) -> int:
+    """`phoned run`: the exit status of the process."""
+    os.umask(0o077)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return asyncio.run(Daemon(loaded).serve())
