@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from phoned.errors import MalformedMessage
-from phoned.sip.grammar import WSP, closing_quote, is_token, parse_host_port, parse_uint, quote, unquote
+from phoned.sip.grammar import WSP, closing_quote, is_token, parse_host_port, parse_uint, quote, unescape_quoted
 from phoned.sip.limits import MAX_UINT32
 from phoned.sip.parameters import NO_PARAMETERS, Parameters
 from phoned.sip.uri import Uri
@@ -30,10 +30,10 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """One value. Without brackets all parameters belong to the field, and ``?`` or ``,`` is refused (20.10)."""
-        if text.startswith('"'):
+        if text[:1] == '"':
             end = closing_quote(text, 0) + 1
-            name, rest = unquote(text[:end]), text[end:].lstrip(WSP)
-            if not rest.startswith("<"):
+            name, rest = unescape_quoted(text[1 : end - 1]), text[end:].lstrip(WSP)
+            if rest[:1] != "<":
                 raise MalformedMessage("no address after the display name")
         else:
             at = text.find("<")
@@ -46,17 +46,15 @@ class NameAddr:
         inner, bracket, tail = rest[1:].partition(">")
         if not bracket:
             raise MalformedMessage("angle bracket does not close")
-        return cls(uri=Uri.parse(inner.strip(WSP)), display_name=name, parameters=tail_parameters(tail))
+        parameters = tail_parameters(tail) if tail else NO_PARAMETERS
+        return cls(uri=Uri.parse(inner.strip(WSP)), display_name=name, parameters=parameters)
 
     @classmethod
     def _parse_addr_spec(cls, text: str) -> NameAddr:
         spec, semicolon, tail = text.partition(";")
         if "?" in spec or "," in spec:
             raise MalformedMessage("URI with a question mark or a comma stands without brackets")
-        parameters = Parameters.parse(tail) if semicolon and tail else NO_PARAMETERS
-        if semicolon and not tail:
-            raise MalformedMessage("parameter name is malformed")
-        return cls(uri=Uri.parse(spec.rstrip(WSP)), parameters=parameters)
+        return cls(uri=Uri.parse(spec.rstrip(WSP)), parameters=tail_parameters(semicolon + tail))
 
     @property
     def tag(self) -> str | None:
@@ -99,7 +97,7 @@ def tail_parameters(tail: str) -> Parameters:
         return NO_PARAMETERS
     if tail[0] != ";" or len(tail) == 1:
         raise MalformedMessage("text where parameters should be")
-    return Parameters.parse(tail[1:].lstrip(WSP))
+    return Parameters.parse(tail[1:])
 
 
 def lenient_seconds(text: str) -> int:
@@ -135,9 +133,7 @@ class Via:
         if not is_token(transport):
             raise MalformedMessage("Via transport is malformed")
         host, port = parse_host_port(sent_by.strip(" "))
-        parameters = NO_PARAMETERS
-        if semicolon:
-            parameters = tail_parameters(";" + tail)
+        parameters = tail_parameters(semicolon + tail) if semicolon else NO_PARAMETERS
         return cls(transport=transport.upper(), host=host, port=port, parameters=parameters)
 
     @property

@@ -40,7 +40,7 @@ def parse_uint(text: str, what: str, *, maximum: int = MAX_UINT32) -> int:
 
 def parse_host(text: str) -> str:
     """A host: name, IPv4 address or bracketed IPv6 reference. Returned as given. Raises MalformedMessage."""
-    if text.startswith("["):
+    if text[:1] == "[":
         # the grammar of RFC 3261 made some write three colons; RFC 5118 4.10 corrects it and asks to bear with them
         address = text[1:-1].replace(":::", "::", 1)
         try:
@@ -56,15 +56,16 @@ def parse_host(text: str) -> str:
 
 def parse_host_port(text: str) -> tuple[str, int | None]:
     """``host [":" port]``, white space round the colon allowed. Raises MalformedMessage."""
-    if text.startswith("["):
+    if text[:1] != "[":
+        host, colon, port = text.partition(":")
+        host = host.rstrip(WSP)
+    else:
         host, bracket, rest = text.partition("]")
         host, rest = host + bracket, rest.lstrip(WSP)
         if rest and rest[0] != ":":
             raise MalformedMessage("text after an IPv6 reference")
         colon, port = rest[:1], rest[1:]
-    else:
-        host, colon, port = text.partition(":")
-    return parse_host(host.strip(WSP)), parse_uint(port.strip(WSP), "port", maximum=65535) if colon else None
+    return parse_host(host), parse_uint(port.strip(WSP), "port", maximum=65535) if colon else None
 
 
 def closing_quote(text: str, start: int) -> int:
@@ -83,7 +84,11 @@ def unquote(text: str) -> str:
         return text
     if closing_quote(text, 0) != len(text) - 1:
         raise MalformedMessage("text after a quoted string")
-    inner = text[1:-1]
+    return unescape_quoted(text[1:-1])
+
+
+def unescape_quoted(inner: str) -> str:
+    """The meaning of what stands between the quotes."""
     if "\\" not in inner:
         return inner
     # a pair of backslashes is one: cut there first, so that every other backslash only vanishes

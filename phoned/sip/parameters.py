@@ -35,17 +35,19 @@ class Parameters:
         pairs: list[tuple[str, str | None]] = []
         for part in split_list(text, ";") if '"' in text or "<" in text else text.split(";"):
             name, equals, value = part.partition("=")
-            name = name.strip(WSP)
             if not is_token(name):
-                raise MalformedMessage("parameter name is malformed")
+                name = name.strip(WSP)
+                if not is_token(name):
+                    raise MalformedMessage("parameter name is malformed")
             if not equals:
                 pairs.append((name, None))
                 continue
-            value = value.strip(WSP)
-            if value.startswith('"'):
-                unquote(value)  # only to see that it can be read
-            elif not value or _forbidden(value):
-                raise MalformedMessage(f"value of parameter {name} is malformed")
+            if not value or _forbidden(value):
+                value = value.strip(WSP)
+                if value[:1] == '"':
+                    unquote(value)  # only to see that it can be read
+                elif not value or _forbidden(value):
+                    raise MalformedMessage(f"value of parameter {name} is malformed")
             pairs.append((name, value))
         return cls(tuple(pairs))
 

@@ -88,10 +88,12 @@ class Uri:
             userinfo, rest = before, after
             if not userinfo or userinfo[0] == ":" or _forbidden_in_user(userinfo):
                 raise MalformedMessage("user part of the URI is malformed")
+        if _forbidden(rest):
+            raise MalformedMessage("URI holds a character that no URI may hold")
         rest, question, headers = rest.partition("?")
         where, _, tail = rest.partition(";")
-        if (question and not headers) or (tail and _forbidden(tail)) or (headers and _forbidden(headers)):
-            raise MalformedMessage("URI holds a character that no URI may hold")
+        if question and not headers:
+            raise MalformedMessage("headers part of the URI is empty")
         host, port = parse_host_port(where)
         return cls(
             scheme=scheme,
