@@ -47,6 +47,8 @@ class AccountParameters:
     in_dialog_auth: InDialogAuth = "407"
     allow_unregistered_incoming: bool = False
     """Take calls over an adopted flow that is not registered: for peers without a registrar."""
+    answers_for_all: bool = False
+    """Take calls for any user part, as an exchange does; else only for our own."""
     allow_refer: bool = False
     redirect_hosts: tuple[str, ...] = ()
     """Hosts that a 3xx may send us to; empty: a 3xx is a refusal."""

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.account import AccountParameters, Limits
+from phoned.sip.accessors import cseq
+from phoned.sip.auth import ChallengeOutcome, DigestClient
+from phoned.sip.challenge import challenges
 from phoned.sip.events import AccountId, Registered
 from phoned.sip.fields import NameAddr
 from phoned.sip.headers import Headers, canonical
 from phoned.sip.io import FlowId, Random, TimerValues
-from phoned.sip.message import Request
+from phoned.sip.message import Request, Response
 from phoned.sip.registration import Registration, RegistrationParameters
 from phoned.sip.transaction_layer import TransactionLayer
 from phoned.sip.uri import Uri
@@ -45,6 +48,9 @@ class AccountCore:
 
     def __init__(self, account: AccountId, parameters: AccountParameters, core: Core) -> None:
         aor = _address(parameters.aor)
+        self._random = core.random
+        self._digests: dict[str, DigestClient] = {}
+        self._realms: dict[int, str] = {}
         self.id = account
         self.parameters = parameters
         self.aor = aor
@@ -92,8 +98,14 @@ class AccountCore:
         """The User-Agent header field, when there is one."""
         return [("User-Agent", self.parameters.user_agent)] if self.parameters.user_agent else []
 
+    def confirmed_on(self, flow: FlowId) -> bool:
+        """Whether the registrar answered 200 on this flow."""
+        return self.registered is not None and self.registered.flow == flow
+
     def owns(self, uri: str) -> bool:
         """Whether a Request-URI means this account: our user at any host (the proxy wrote it), or our GRUU."""
+        if self.parameters.answers_for_all:
+            return True
         try:
             parsed = Uri.parse(uri)
         except MalformedMessage:
@@ -134,6 +146,40 @@ class AccountCore:
         for name, value in headers:
             fields.add(name, value)
         return Request(method=method, uri=str(uri), headers=fields, body=b"")
+
+    # --- credentials
+
+    def answers(self, response: Response) -> bool:
+        """Whether a challenge inside a dialog may be answered at all (a far end that challenges may be after a hash)."""
+        policy = self.parameters.in_dialog_auth
+        return policy == "both" or (policy == "407" and response.status == 407)
+
+    def authorize(self, request: Request, response: Response, *, in_dialog: bool) -> Request | None:
+        """``request`` again, with the next CSeq and credentials for the challenge in ``response``; None when it is not
+        to be answered. The realm is pinned at first use; inside a dialog no new realm is learnt."""
+        asked, answered = _CHALLENGES[response.status]
+        offered = [challenge for challenge in challenges(response, asked) if challenge.is_digest]
+        known = self._realms.get(response.status)
+        if known is None and not in_dialog and offered:
+            known = offered[0].realm
+        if known is None or self.parameters.secret is None:
+            return None
+        digest = self._digests.get(known)
+        if digest is None:
+            username = self.parameters.auth_username or self.aor.uri.user or ""
+            digest = DigestClient(username=username, password=self.parameters.secret, realm=known, random=self._random)
+        outcome = digest.consider(offered, sent=request.headers.get(answered))
+        if outcome not in (ChallengeOutcome.ANSWER, ChallengeOutcome.STALE):
+            return None
+        self._digests[known] = digest
+        self._realms[response.status] = known
+        again = Request(request.method, request.uri, request.headers.copy(), request.body)
+        again.headers.set("CSeq", f"{cseq(request).number + 1} {request.method}")
+        again.headers.set(answered, digest.authorization(request.method, request.uri, request.body))
+        return again
+
+
+_CHALLENGES = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 
 
 def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
