@@ -1,0 +1,86 @@
+"""Who is asking: a token, the user behind the unix socket, or the holder of a ticket. No HTTP framework here."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.errors import Problem, problem
+from api.limits import FailureLimit, RateLimit, Tickets
+from api.security import Headers, Peer, bearer, ticket
+from phoned.store.tokens import Scope, TokenStore, grants
+
+GROUP = "phoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A caller who proved who it is. ``id`` names a token or a user, never the token's text."""
+
+    id: str
+    scope: Scope
+
+
+def in_group(uid: int, gid: int | None, group: str = GROUP) -> bool:
+    """Whether the user belongs to the group, by primary or supplementary membership."""
+    try:
+        entry = grp.getgrnam(group)
+        if gid == entry.gr_gid:
+            return True
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return user.pw_gid == entry.gr_gid or user.pw_name in entry.gr_mem
+
+
+def scope_of_user(
+    uid: int, gid: int | None, *, own_uid: int, member: Callable[[int, int | None], bool] = in_group
+) -> Scope | None:
+    """What the peer of the unix socket may do without a token: root and our own user all, the group calls."""
+    if uid in (0, own_uid):
+        return "admin"
+    return "call" if member(uid, gid) else None
+
+
+class Access:
+    """Tokens, tickets and counters of one running API. Driven by `api.gate`."""
+
+    def __init__(self, tokens: TokenStore, *, rate_per_s: float, own_uid: int | None = None) -> None:
+        self._tokens = tokens
+        self._own_uid = os.geteuid() if own_uid is None else own_uid
+        self._failures = FailureLimit()
+        self.rate = RateLimit(rate_per_s)
+        self.tickets: Tickets[Principal] = Tickets()
+
+    def identify(
+        self, peer: Peer, headers: Headers, now: float, subprotocols: tuple[str, ...] = ()
+    ) -> Principal | Problem:
+        """The caller, or 401 or 429. A token that was sent counts even where the socket would have been enough."""
+        token = bearer(headers)
+        if token is not None:
+            found = self._tokens.find(token) if token else None
+            return self._wrong(peer, now) if found is None else Principal(id=found.id, scope=found.scope)
+        passed = ticket(subprotocols)
+        if passed is not None:
+            return self.tickets.redeem(passed, now) or self._wrong(peer, now)
+        if peer.unix and peer.uid is not None:
+            scope = scope_of_user(peer.uid, peer.gid, own_uid=self._own_uid)
+            if scope is not None:
+                return Principal(id=f"uid:{peer.uid}", scope=scope)
+        return problem("unauthorized")
+
+    def _wrong(self, peer: Peer, now: float) -> Problem:
+        wait_s = self._failures.failed(peer.key, now)
+        return problem("unauthorized") if wait_s is None else problem("too_many_failures", retry_after_s=wait_s)
+
+
+def check_scope(principal: Principal, needed: Scope) -> Problem | None:
+    """403 when the scope is too small."""
+    if grants(principal.scope, needed):
+        return None
+    return problem(
+        "insufficient_scope", f"This needs the scope {needed!r}; the caller has {principal.scope!r}.", scope=needed
+    )

@@ -1,0 +1,237 @@
+"""What answers look like, for OpenAPI and for the tests that compare them with what is really sent.
+
+Answers are rendered by `phoned.plain` from the phone's views; these models only describe them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from phoned.model import AccountState, CallState, Cause, Direction, EndCause, MediaState, Party
+
+T = TypeVar("T")
+
+Moment = Annotated[
+    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", json_schema_extra={"format": "date-time"})
+]
+
+
+class Answer(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LastError(Answer):
+    cause: Cause
+    sip_code: int | None
+    detail: str
+
+
+class Registration(Answer):
+    expires_at: Moment | None
+    contact: str | None
+    flow_generation: int
+    last_error: LastError | None
+
+
+class OutboundProxy(Answer):
+    active: str
+    primary: str
+    backup: str | None
+    mode: Literal["primary", "backup", "auto"]
+
+
+class Account(Answer):
+    id: str
+    aor: str
+    state: AccountState
+    since: Moment
+    desired: Literal["registered", "unregistered"]
+    registration: Registration
+    outbound_proxy: OutboundProxy
+
+
+class Hold(Answer):
+    local: bool
+    remote: bool
+
+
+class Peer(Answer):
+    uri: str
+    number: str | None
+    display_name: str | None
+
+
+class Media(Answer):
+    state: MediaState
+    codec: str | None
+    local: str | None
+    remote: str | None
+    generation: int
+
+
+class Recovering(Answer):
+    plane: Literal["signalling", "media", "both"]
+    since: Moment
+
+
+class End(Answer):
+    cause: EndCause
+    by: Party
+    sip_code: int | None
+    sip_reason: str | None
+    q850: int | None
+
+
+class Call(Answer):
+    id: str
+    account: str
+    direction: Direction
+    state: CallState
+    peer: Peer
+    created_at: Moment
+    sip_call_id: str | None
+    hold: Hold
+    muted: bool
+    ringing_at: Moment | None
+    answered_at: Moment | None
+    ended_at: Moment | None
+    duration_s: float
+    media: Media
+    recovering: Recovering | None
+    streams: list[str]
+    recordings: list[str]
+    tags: dict[str, str]
+    headers: dict[str, str]
+    end: End | None
+
+
+class Recovery(Answer):
+    at: Moment
+    plane: Literal["signalling", "media", "both"]
+    cause: str
+    tier: int
+    gap_ms: int
+    attempts: int
+
+
+class Stats(Answer):
+    codec: str | None
+    packets_sent: int
+    packets_received: int
+    bytes_sent: int
+    bytes_received: int
+    packets_lost: int
+    loss_pct: float
+    jitter_ms: float
+    rtt_ms: float | None
+    mos: float | None
+    concealed_ms: int
+    local: str | None
+    remote: str | None
+    dtls_generation: int
+    ice_generation: int
+    recoveries: list[Recovery]
+
+
+class Playback(Answer):
+    id: str
+    call: str
+    state: Literal["playing", "paused", "finished", "failed"]
+    file: str | None = None
+    tone: str | None = None
+    position_s: float
+
+
+class Recording(Answer):
+    id: str
+    call: str
+    state: Literal["recording", "paused", "finished", "failed"]
+    format: Literal["wav", "opus"]
+    channels: Literal["stereo", "mixed"]
+    file: str
+    duration_s: float
+    gaps: list[tuple[float, float]]
+    recovered: bool
+
+
+class Lines(Answer):
+    active: int
+    capacity: int
+
+
+class Status(Answer):
+    version: str
+    node: str
+    uptime_s: float
+    draining: bool
+    accounts: list[Account]
+    calls: Lines
+    network: dict[str, Any] | None
+    event_seq: int
+
+
+class Event(Answer):
+    """The envelope. `events.snapshot` and `events.gap` have no ``seq``."""
+
+    id: str
+    seq: int | None = None
+    type: str
+    time: Moment
+    node: str
+    data: dict[str, Any]
+
+
+class Root(Answer):
+    version: str
+    node: str
+    links: dict[str, str]
+
+
+class Health(Answer):
+    status: Literal["ok", "ready"]
+
+
+class Ticket(Answer):
+    """``subprotocol`` goes into the WebSocket's list of subprotocols, once, within ``expires_in_s``."""
+
+    ticket: str
+    subprotocol: str
+    expires_in_s: float
+
+
+class Page(Answer, Generic[T]):
+    data: list[T]
+    next_cursor: str | None
+
+
+class FieldError(Answer):
+    pointer: str
+    detail: str
+
+
+class Sip(Answer):
+    code: int
+    reason: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(extra="allow", title="Problem")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    state: str | None = None
+    allowed_in: list[str] | None = None
+    sip: Sip | None = None
+    errors: list[FieldError] | None = None
+    retry_after_s: float | None = None

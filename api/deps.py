@@ -1,0 +1,81 @@
+"""What a route may hold, and how it gets it: one `Services` in the state of the application."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ParamSpec, Protocol, TypeVar
+
+from fastapi import Depends
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
+
+from api.access import Access, Principal
+from api.gate import admit, principal
+from api.idempotency import Idempotency
+from phoned.events import EventBus
+from phoned.phone import PhoneControl
+from phoned.plain import dumps, plain
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Closable(Protocol):
+    """A stream that must end before the service can."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Services:
+    """All that lives as long as the running API."""
+
+    phone: PhoneControl
+    bus: EventBus
+    access: Access
+    idempotency: Idempotency = field(default_factory=Idempotency)
+    streams: set[Closable] = field(default_factory=set)
+    stopping: bool = False
+    keepalive_s: float = 15.0
+
+
+def services(connection: HTTPConnection) -> Services:
+    """The dependency behind `Api`."""
+    found = connection.app.state.services
+    assert isinstance(found, Services)
+    return found
+
+
+def caller(connection: HTTPConnection) -> Principal:
+    """The dependency behind `Caller`."""
+    return principal(connection.scope)
+
+
+Api = Annotated[Services, Depends(services)]
+Caller = Annotated[Principal, Depends(caller)]
+
+
+def admitted(endpoint: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """``endpoint`` behind the rate limit: the last check, made once its arguments are known to be good."""
+
+    @functools.wraps(endpoint)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        admit()
+        return await endpoint(*args, **kwargs)
+
+    return guarded
+
+
+class Route(APIRoute):
+    """FastAPI's route with `admitted` around each endpoint."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, admitted(endpoint), **options)
+
+
+def answer(value: object, status: int = 200, **headers: str) -> Response:
+    """A view of the phone as JSON."""
+    return Response(dumps(plain(value)), status, headers, media_type="application/json")

@@ -1,0 +1,111 @@
+"""One reader's way through the events: replay from the log, then live, without a hole and without a double.
+
+A reader that falls behind loses its place (`Feed.cut_off`); it never slows the phone. Knows the bus and the log, not
+how the reader is connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from phoned.clock import rfc3339, wall_clock
+from phoned.events import Event, EventBus, Subscription
+from phoned.ids import new_id
+from phoned.phone import PhoneControl
+from phoned.plain import envelope, plain
+
+BACKLOG = 256
+PAGE = 256
+
+
+class Feed:
+    """Iterate it. ``after`` None begins with `events.snapshot`; a place that the log has lost, with `events.gap`."""
+
+    def __init__(self, phone: PhoneControl, bus: EventBus, after: int | None, *, backlog: int = BACKLOG) -> None:
+        self._phone = phone
+        self._bus = bus
+        self._after = after
+        self._last = after or 0
+        self._backlog = backlog
+        self._subscription: Subscription | None = None
+        self._closed = False
+
+    @property
+    def cut_off(self) -> bool:
+        """True when the reader was too slow."""
+        return self._subscription is not None and self._subscription.overflowed
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._closed = True
+        if self._subscription is not None:
+            self._subscription.close()
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        if self._after is not None:
+            # all but the newest stretch is read without a queue behind it: a long replay is no slow reader
+            while not self._closed and (events := await self._bus.log.after(self._last, PAGE)):
+                for event in events:
+                    yield self._pass(event)
+                if len(events) < PAGE:
+                    break
+        if self._closed:
+            return
+        self._subscription = subscription = self._bus.subscribe(self._backlog)
+        if self._after is None:
+            yield self._snapshot("events.snapshot")
+        else:
+            delivered = self._bus.delivered_seq
+            while events := await self._bus.log.after(self._last, PAGE):
+                for event in events:
+                    yield self._pass(event)
+            if events is None or self._last < delivered:
+                for item in self._lost():
+                    yield item
+        async for event in subscription:
+            if event.seq > self._last + 1:
+                for item in self._lost():
+                    yield item
+            if event.seq > self._last:
+                yield self._pass(event)
+
+    def _lost(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The log does not have what this reader missed."""
+        return self._snapshot("events.gap"), self._snapshot("events.snapshot")
+
+    def _pass(self, event: Event) -> dict[str, Any]:
+        self._last = event.seq
+        return envelope(event)
+
+    def _snapshot(self, type_: str) -> dict[str, Any]:
+        """The world now. Events up to ``last_seq`` are in it; every later one follows."""
+        self._last = self._bus.delivered_seq
+        return snapshot(self._phone, type_, self._last)
+
+
+def snapshot(phone: PhoneControl, type_: str, last_seq: int) -> dict[str, Any]:
+    """An envelope without a number of its own."""
+    status = plain(phone.status())
+    return {
+        "id": new_id("evt"),
+        "type": type_,
+        "time": rfc3339(wall_clock()),
+        "node": status["node"],
+        "data": {
+            "accounts": status["accounts"],
+            "calls": plain(phone.calls()),
+            "network": status["network"],
+            "last_seq": last_seq,
+        },
+    }
+
+
+async def page(phone: PhoneControl, bus: EventBus, after: int | None, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """Up to ``limit`` events after ``after`` (None: the newest ones), and where the next page begins."""
+    newest = bus.delivered_seq
+    start = max(0, newest - limit) if after is None else after
+    events = await bus.log.after(start, limit)
+    if events is None:
+        return [snapshot(phone, kind, newest) for kind in ("events.gap", "events.snapshot")], newest
+    return [envelope(event) for event in events], events[-1].seq if events else start

@@ -1,0 +1,132 @@
+"""/v1/calls: placing, listing and reading calls. Verbs on a call are in `api.routes.verbs`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query
+from fastapi.responses import Response
+from starlette.requests import Request
+
+from api import answers
+from api.deps import Api, Caller, Route, Services, answer
+from api.schemas import CallId, PlaceCall
+from phoned import errors
+from phoned.clock import rfc3339
+from phoned.model import CallState, CallView, Direction
+
+router = APIRouter(prefix="/v1/calls", route_class=Route, tags=["calls"])
+
+
+def placing(api: Services, body: PlaceCall, id_: str | None = None) -> Callable[[], Awaitable[str]]:
+    """The act of placing this call, for `Idempotency.once`."""
+    request = body.value(id_)
+
+    async def place() -> str:
+        return (await api.phone.place_call(request, body.wait)).id
+
+    return place
+
+
+@router.post("", response_model=answers.Call, status_code=201)
+async def place(
+    api: Api,
+    caller: Caller,
+    request: Request,
+    body: PlaceCall,
+    key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
+) -> Response:
+    """Call somebody. Returns at once, or with ``wait`` when it rings or is answered (a refusal is a 502 then)."""
+    placed = placing(api, body)
+    if key is None:
+        return _created(api.phone.call(await placed()))
+    call, replayed = await api.idempotency.once(caller.id, key, await request.body(), placed)
+    return _created(api.phone.call(call), replayed=replayed)
+
+
+@router.put("/{call}", response_model=answers.Call, status_code=201, responses={200: {"model": answers.Call}})
+async def place_as(
+    api: Api, caller: Caller, request: Request, call: Annotated[CallId, Path()], body: PlaceCall
+) -> Response:
+    """Call somebody under an id of the client's choice. Repeated with the same body, the call as it is now."""
+    placed = placing(api, body, call)
+
+    async def unless_known() -> str:
+        try:
+            return api.phone.call(call).id
+        except errors.NotFound:
+            return await placed()
+
+    known = any(view.id == call for view in api.phone.calls())
+    id_, replayed = await api.idempotency.once("", call, await request.body(), unless_known)
+    view = api.phone.call(id_)
+    return answer(view) if known or replayed else _created(view)
+
+
+def _created(view: CallView, *, replayed: bool = False) -> Response:
+    response = answer(view, 201, Location=f"/v1/calls/{view.id}")
+    if replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+@router.get("", response_model=answers.Page[answers.Call])
+async def calls(
+    api: Api,
+    state: Annotated[list[CallState] | None, Query()] = None,
+    account: Annotated[str | None, Query(max_length=64)] = None,
+    direction: Direction | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=256)] = None,
+) -> Response:
+    """Live calls and those that ended within the last 24 hours, newest first."""
+    before = None if cursor is None else read_cursor(cursor)
+    found = [
+        view
+        for view in sorted(api.phone.calls(), key=place_of, reverse=True)
+        if (not state or view.state in state)
+        and (account is None or view.account == account)
+        and (direction is None or view.direction == direction)
+        and (before is None or place_of(view) < before)
+    ]
+    more = len(found) > limit
+    return answer({"data": found[:limit], "next_cursor": write_cursor(found[limit - 1]) if more else None})
+
+
+@router.get("/{call}", response_model=answers.Call)
+async def call(api: Api, call: str) -> Response:
+    """One call."""
+    return answer(api.phone.call(call))
+
+
+@router.get("/{call}/stats", response_model=answers.Stats)
+async def stats(api: Api, call: str, series: int = 0) -> Response:
+    """Counters of the call's media since it began."""
+    if series:
+        raise errors.NotImplementedYet("the time series is not built yet")
+    return answer(api.phone.stats(call))
+
+
+def place_of(view: CallView) -> tuple[str, str]:
+    """Where a call stands in the list: by time, then by id, so that no two stand at the same place."""
+    return rfc3339(view.created_at), view.id
+
+
+def write_cursor(view: CallView) -> str:
+    """An opaque name for the place behind ``view``. It stays good when that call is forgotten."""
+    return base64.urlsafe_b64encode(json.dumps(place_of(view)).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> tuple[str, str]:
+    """The place that `write_cursor` named. Raises `InvalidValue`."""
+    try:
+        moment, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not (isinstance(moment, str) and isinstance(id_, str)):
+            raise ValueError(cursor)
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise errors.InvalidValue("not a cursor of this list", pointer="/query/cursor") from error
+    return moment, id_

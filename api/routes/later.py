@@ -1,0 +1,51 @@
+"""What `api.md` names and this version does not have: 501, and no word of it in OpenAPI."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from api.deps import Route
+from phoned.errors import NotImplementedYet
+
+LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("/metrics", ("GET",)),
+    ("/asyncapi.json", ("GET",)),
+    ("/v1/accounts/{a}", ("PUT", "DELETE")),
+    ("/v1/accounts/{a}/outbound-proxy", ("POST",)),
+    ("/v1/calls/{c}/transfer", ("POST",)),
+    ("/v1/calls/{c}/streams", ("POST",)),
+    ("/v1/calls/{c}/trace", ("GET",)),
+    ("/v1/streams/{s}", ("GET", "DELETE")),
+    ("/v1/bridges", ("POST",)),
+    ("/v1/bridges/{b}", ("GET", "DELETE")),
+    ("/v1/messages", ("POST",)),
+    ("/v1/network", ("GET",)),
+    ("/v1/network/changed", ("POST",)),
+    ("/v1/webhooks", ("GET", "POST")),
+    ("/v1/webhooks/{w}", ("GET", "PATCH", "DELETE")),
+    ("/v1/webhooks/{w}/test", ("POST",)),
+    ("/v1/webhooks/{w}/deliveries", ("GET",)),
+    ("/v1/webhooks/{w}/deliveries/{d}/retry", ("POST",)),
+    ("/v1/devices", ("GET", "PATCH")),
+    ("/v1/devices/test", ("POST",)),
+    ("/v1/drain", ("POST", "DELETE")),
+    ("/v1/reload", ("POST",)),
+    ("/v1/doctor", ("POST",)),
+    ("/v1/login", ("POST",)),
+    ("/2010-04-01/Accounts/{a}/Calls.json", ("GET", "POST")),
+    ("/2010-04-01/Accounts/{a}/Calls/{c}.json", ("GET", "POST")),
+)
+
+
+async def not_built() -> Response:
+    """The honest answer."""
+    raise NotImplementedYet("this version does not have it yet")
+
+
+def router() -> APIRouter:
+    """Routes for all of `LATER`."""
+    later = APIRouter(route_class=Route)
+    for path, methods in LATER:
+        later.add_api_route(path, not_built, methods=list(methods), include_in_schema=False)
+    return later

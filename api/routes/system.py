@@ -1,0 +1,75 @@
+"""/v1, health, status, tickets, problem pages, the description of this API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+from starlette.requests import Request
+
+from api import answers
+from api.deps import Api, Caller, Route, answer
+from api.errors import ProblemError, page, problem
+from api.security import TICKET_PROTOCOL
+from phoned.model import AccountState
+
+router = APIRouter(route_class=Route)
+
+LINKS = {
+    "status": "/v1/status",
+    "accounts": "/v1/accounts",
+    "calls": "/v1/calls",
+    "recordings": "/v1/recordings",
+    "events": "/v1/events",
+    "events_websocket": "/v1/events/ws",
+    "tickets": "/v1/tickets",
+    "openapi": "/openapi.json",
+}
+
+
+@router.get("/v1", response_model=answers.Root, tags=["system"])
+async def root(api: Api) -> Response:
+    """Where everything is."""
+    status = api.phone.status()
+    return answer({"version": status.version, "node": status.node, "links": LINKS})
+
+
+@router.get("/healthz", response_model=answers.Health, tags=["system"])
+async def healthz() -> Response:
+    """Answers while the daemon's loop runs. Open to everybody."""
+    return answer({"status": "ok"})
+
+
+@router.get("/readyz", response_model=answers.Health, tags=["system"])
+async def readyz(api: Api) -> Response:
+    """Whether calls can be placed: an account is online and the phone is not draining. Open to everybody."""
+    if api.phone.status().draining or not any(account.state is AccountState.ONLINE for account in api.phone.accounts()):
+        raise ProblemError(problem("not_ready", retry_after_s=2))
+    return answer({"status": "ready"})
+
+
+@router.get("/v1/status", response_model=answers.Status, tags=["system"])
+async def status(api: Api) -> Response:
+    """The whole phone at a glance."""
+    return answer(api.phone.status())
+
+
+@router.post("/v1/tickets", response_model=answers.Ticket, status_code=201, tags=["system"])
+async def tickets(api: Api, caller: Caller) -> Response:
+    """A one-use pass for a browser's WebSocket, with the rights of whoever asks."""
+    ticket = api.access.tickets.issue(caller, asyncio.get_running_loop().time())
+    lifetime_s = api.access.tickets.lifetime_s
+    return answer({"ticket": ticket, "subprotocol": TICKET_PROTOCOL + ticket, "expires_in_s": lifetime_s}, 201)
+
+
+@router.get("/problems/{slug}", response_class=PlainTextResponse, tags=["system"])
+async def problems(slug: str) -> Response:
+    """What a problem type means and what to do about it."""
+    return PlainTextResponse(page(slug))
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """This API, described."""
+    return answer(request.app.openapi())

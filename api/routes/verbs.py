@@ -1,0 +1,95 @@
+"""What can be done with a call. Each answers with the call once it is done; `hangup` at once."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from api import answers, schemas
+from api.deps import Api, Route, answer
+
+router = APIRouter(prefix="/v1/calls/{call}", route_class=Route, tags=["calls"])
+
+
+@router.post("/answer", response_model=answers.Call)
+async def answer_call(api: Api, call: str) -> Response:
+    """Answer an incoming call."""
+    return answer(await api.phone.answer(call))
+
+
+@router.post("/reject", response_model=answers.Call)
+async def reject(api: Api, call: str, body: schemas.Reject | None = None) -> Response:
+    """Refuse an incoming call, as busy unless another status is given."""
+    body = body or schemas.Reject()
+    return answer(await api.phone.reject(call, body.code, body.reason))
+
+
+@router.post("/hangup", response_model=answers.Call)
+async def hangup(api: Api, call: str, body: schemas.Hangup | None = None) -> Response:
+    """End the call. Repeated, the ended call."""
+    return answer(await api.phone.hangup(call, body.reason if body else None))
+
+
+@router.delete("", response_model=answers.Call)
+async def delete(api: Api, call: str) -> Response:
+    """The same as hangup."""
+    return answer(await api.phone.hangup(call))
+
+
+@router.post("/hold", response_model=answers.Call)
+async def hold(api: Api, call: str) -> Response:
+    """Put the far end on hold; returns after it agreed."""
+    return answer(await api.phone.hold(call))
+
+
+@router.post("/unhold", response_model=answers.Call)
+@router.delete("/hold", response_model=answers.Call, operation_id="delete_hold")
+async def unhold(api: Api, call: str) -> Response:
+    """Talk again."""
+    return answer(await api.phone.unhold(call))
+
+
+@router.post("/mute", response_model=answers.Call)
+async def mute(api: Api, call: str) -> Response:
+    """Send silence."""
+    return answer(await api.phone.mute(call, True))
+
+
+@router.post("/unmute", response_model=answers.Call)
+@router.delete("/mute", response_model=answers.Call, operation_id="delete_mute")
+async def unmute(api: Api, call: str) -> Response:
+    """Send sound again."""
+    return answer(await api.phone.mute(call, False))
+
+
+@router.post("/dtmf", response_model=answers.Call)
+async def dtmf(api: Api, call: str, body: schemas.Dtmf) -> Response:
+    """Send digits; returns once they are queued."""
+    return answer(await api.phone.dtmf(call, body.value()))
+
+
+@router.post("/tag", response_model=answers.Call)
+async def tag(api: Api, call: str, body: schemas.Tag) -> Response:
+    """Merge tags into the call's."""
+    return answer(await api.phone.tag(call, body.tags))
+
+
+@router.post("/reinvite", response_model=answers.Call)
+async def reinvite(api: Api, call: str, body: schemas.Reinvite | None = None) -> Response:
+    """Recover by hand: the same as what is done when the network changes."""
+    body = body or schemas.Reinvite()
+    return answer(await api.phone.reinvite(call, ice_restart=body.ice_restart))
+
+
+@router.post("/play", response_model=answers.Playback, status_code=201)
+async def play(api: Api, call: str, body: schemas.Play) -> Response:
+    """Play a file or a tone into the call."""
+    playback = await api.phone.play(call, body.value())
+    return answer(playback, 201, Location=f"/v1/playbacks/{playback.id}")
+
+
+@router.post("/record", response_model=answers.Recording, status_code=201)
+async def record(api: Api, call: str, body: schemas.Record | None = None) -> Response:
+    """Record the call."""
+    recording = await api.phone.record(call, (body or schemas.Record()).value())
+    return answer(recording, 201, Location=f"/v1/recordings/{recording.id}")

@@ -1,0 +1,191 @@
+"""What requests may hold, as pydantic models: unknown members are refused, every text has a bound (api.md).
+
+Each request model turns itself into the value that `PhoneControl` takes. Answers are described in `api.answers`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from phoned.errors import NotImplementedYet
+from phoned.model import CallRequest, DtmfMethod, DtmfRequest, PlayRequest, RecordRequest, Step, Wait
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER = re.compile(
+    r"(?:[Xx]-[A-Za-z0-9!%*_+`'~.-]+|User-to-User|Subject|Priority|Alert-Info|Call-Info|Privacy|P-Preferred-Identity)"
+)
+_CALL_ID = r"^call_[0-9a-f]{32}$"
+
+
+def _printable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _media_name(name: str) -> str:
+    """A name below the media directory. The phone opens it beneath a directory handle; here it is only looked at."""
+    parts = name.split("/")
+    if name.startswith(("/", "-", "~")) or "\\" in name or "%" in name or ":" in name:
+        raise ValueError("give a name relative to the media directory")
+    if any(part in ("", ".", "..") for part in parts):
+        raise ValueError("'.', '..' and empty parts are not allowed")
+    if len(name.encode()) > 255:
+        raise ValueError("longer than 255 bytes")
+    return name
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name in headers:
+        if not _HEADER.fullmatch(name):
+            raise ValueError(f"{name[:64]!r} may not be set; X-... headers may")
+    return headers
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+Reason = Annotated[Text, Field(min_length=1, max_length=128)]
+Digits = Annotated[str, Field(pattern=r"^[0-9*#A-Dw]{1,128}$")]
+MediaName = Annotated[Text, Field(min_length=1, max_length=255), AfterValidator(_media_name)]
+Tone = Annotated[Text, Field(min_length=1, max_length=64)]
+Tags = Annotated[
+    dict[Annotated[Text, Field(min_length=1, max_length=64)], Annotated[Text, Field(max_length=512)]],
+    Field(max_length=32),
+]
+SipHeaders = Annotated[
+    dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=1024)]],
+    Field(max_length=32),
+    AfterValidator(_headers),
+]
+CallId = Annotated[str, Field(pattern=_CALL_ID)]
+
+
+class Body(BaseModel):
+    """Base of every request body. Numbers may not come as text, nor text as numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Play(Body):
+    """Exactly one of ``file``, ``tone`` and ``url``."""
+
+    file: MediaName | None = None
+    tone: Tone | None = None
+    url: Annotated[Text, Field(max_length=2048)] | None = None
+    loop: bool = False
+    mix: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.file, self.tone, self.url)) != 1:
+            raise ValueError("give exactly one of file, tone and url")
+        return self
+
+    def value(self) -> PlayRequest:
+        if self.url is not None:
+            raise NotImplementedYet("playing from a URL is not built yet; put the file into the media directory")
+        return PlayRequest(file=self.file, tone=self.tone, loop=self.loop, mix=self.mix)
+
+
+class Record(Body):
+    """How to record."""
+
+    format: Literal["wav", "opus"] = "wav"
+    channels: Literal["stereo", "mixed"] = "stereo"
+
+    def value(self) -> RecordRequest:
+        return RecordRequest(format=self.format, channels=self.channels)
+
+
+class Dtmf(Body):
+    """Digits to send; ``w`` waits half a second."""
+
+    digits: Digits
+    method: DtmfMethod = "auto"
+    duration_ms: Annotated[int, Field(ge=40, le=6000)] = 100
+    gap_ms: Annotated[int, Field(ge=30, le=6000)] = 60
+
+    def value(self) -> DtmfRequest:
+        return DtmfRequest(digits=self.digits, method=self.method, duration_ms=self.duration_ms, gap_ms=self.gap_ms)
+
+
+class OnAnswer(Body):
+    """One step for when media flows: exactly one member."""
+
+    play: Play | None = None
+    dtmf: Digits | Dtmf | None = None
+    record: Record | None = None
+    stream: dict[str, object] | None = None
+
+    @model_validator(mode="after")
+    def _one_step(self) -> Self:
+        if len(self.model_fields_set) != 1 or all(
+            step is None for step in (self.play, self.dtmf, self.record, self.stream)
+        ):
+            raise ValueError("give exactly one of play, dtmf, record and stream")
+        return self
+
+    def value(self) -> Step:
+        match self:
+            case OnAnswer(play=Play() as play):
+                return play.value()
+            case OnAnswer(dtmf=Dtmf() as dtmf):
+                return dtmf.value()
+            case OnAnswer(dtmf=str() as digits):
+                return DtmfRequest(digits=digits)
+            case OnAnswer(record=Record() as record):
+                return record.value()
+            case _:
+                raise NotImplementedYet("streams are not built yet")
+
+
+class PlaceCall(Body):
+    """A new outgoing call."""
+
+    account: Annotated[Text, Field(min_length=1, max_length=64)]
+    to: Annotated[Text, Field(min_length=1, max_length=512)]
+    headers: SipHeaders = Field(default_factory=dict)
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    max_duration_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    wait: Wait = "none"
+    on_answer: Annotated[list[OnAnswer], Field(max_length=16)] = Field(default_factory=list)
+    tags: Tags = Field(default_factory=dict)
+
+    def value(self, id_: str | None = None) -> CallRequest:
+        return CallRequest(
+            account=self.account,
+            to=self.to,
+            headers=self.headers,
+            timeout_s=self.timeout_s,
+            max_duration_s=self.max_duration_s,
+            on_answer=tuple(step.value() for step in self.on_answer),
+            tags=self.tags,
+            id=id_,
+        )
+
+
+class Reject(Body):
+    """The SIP status that the caller gets."""
+
+    code: Annotated[int, Field(ge=400, le=699)] = 486
+    reason: Reason | None = None
+
+
+class Hangup(Body):
+    """Why, in words for the far end."""
+
+    reason: Reason | None = None
+
+
+class Reinvite(Body):
+    """Renegotiate; with ``ice_restart`` on a new path too."""
+
+    ice_restart: bool = True
+
+
+class Tag(Body):
+    """Tags to merge into the call's."""
+
+    tags: Tags
