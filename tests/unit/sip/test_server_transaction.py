@@ -25,9 +25,7 @@ OPTIONS = request("OPTIONS")
 
 
 def invite(outbox: Outbox, *, reliable: bool) -> InviteServerTransaction:
-    transaction = InviteServerTransaction(
-        key=KEY, request=INVITE, wire=Wire(1, reliable, outbox), timers=TimerValues()
-    )
+    transaction = InviteServerTransaction(key=KEY, request=INVITE, wire=Wire(1, reliable, outbox), timers=TimerValues())
     assert transaction.start(0) == []
     return transaction
 
