@@ -1,13 +1,15 @@
 """The adaptive jitter buffer: order by sequence number, time by timestamp.
 
 Owns: which packet is played when, what is concealed, and how deep the buffer is. Knows no codec, no samples and no
-socket: packets go in with their duration, actions come out once per 20 ms tick; `codecs.playout` turns these into sound.
+socket: packets go in with their duration, actions come out once per 20 ms tick; `codecs.playout` turns these into
+sound.
 
-The sender's timestamps are the clock: ``_due`` is the timestamp of the sound that comes next. A hole in the sequence numbers
-is loss, and lasts as long as the timestamps say; a hole in the timestamps alone is silence (DTX, or digits in between).
-The *delay* of a packet is measured against the fastest packet of the last seconds, so it is what the buffer adds, in
-seconds. It is kept within one tick below the *target*: the spread of 98 % of these packets, plus one tick. It changes where
-nobody hears it: at the start of a talk spurt, or by one frame in silence; loudly only when it is far too long.
+The sender's timestamps are the clock: ``_due`` is the timestamp of the sound that comes next. A hole in the sequence
+numbers is loss, and lasts as long as the timestamps say; a hole in the timestamps alone is silence (DTX, or digits in
+between). The *delay* of a packet is measured against the fastest packet of the last seconds, so it is what the buffer
+adds, in seconds. It is kept within one tick below the *target*: the spread of 98 % of these packets, plus one tick.
+It changes where nobody hears it: at the start of a talk spurt, or by one frame in silence; loudly only when it is far
+too long.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class Conceal:
 
 @dataclass(frozen=True, slots=True)
 class ConcealWithFec:
-    """A packet is missing (20 ms), but the next one is here and may carry its copy; the next is decoded later as usual."""
+    """A packet is missing (20 ms), but the next one is here and may carry its copy; the next is decoded later as
+    usual."""
 
     next_payload: bytes
     payload_type: int
@@ -130,7 +133,8 @@ class JitterBuffer:
         self._insert(packet, now, duration if duration > 0 else self._tick)
 
     def skip(self, packet: Packet, now: float) -> None:
-        """A packet of the same sequence space that is no audio (telephone-event, comfort noise): not lost, not played."""
+        """A packet of the same sequence space that is no audio (telephone-event, comfort noise): not lost, not
+        played."""
         self._insert(packet, now, 0)
 
     def _insert(self, packet: Packet, now: float, duration: int) -> None:

@@ -1,7 +1,8 @@
 """Audio codecs of one call: `create` makes a codec for a graph rate, `Playout` turns jitter buffer actions into frames.
 
-The graph works in mono int16 frames of 20 ms at a ``sample_rate`` of 8000, 16000 or 48000 Hz. A codec speaks that rate on
-its PCM side, whatever its own rate is (G.711 and G.722 resample inside). Codecs know nothing of RTP beyond their clock.
+The graph works in mono int16 frames of 20 ms at a ``sample_rate`` of 8000, 16000 or 48000 Hz. A codec speaks that
+rate on its PCM side, whatever its own rate is (G.711 and G.722 resample inside). Codecs know nothing of RTP beyond
+their clock.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Loss concealment for codecs without their own (in the spirit of G.711 Appendix I): repeat the last pitch period, fade out.
+"""Loss concealment for codecs without their own (in the spirit of G.711 Appendix I): repeat the last pitch period,
+fade out.
 
-Owns the waveform substitution at one rate. ``good`` hands through what was received; the first good frame after a loss is
-cross-faded with the made-up sound, so that neither edge clicks.
+Owns the waveform substitution at one rate. ``good`` hands through what was received; the first good frame after a
+loss is cross-faded with the made-up sound, so that neither edge clicks.
 """
 
 from __future__ import annotations

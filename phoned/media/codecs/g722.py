@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -72,7 +72,7 @@ class G722:
         return len(payload)
 
 
-def _context(mode: str) -> Any:
+def _context(mode: Literal["r", "w"]) -> Any:
     context = av.CodecContext.create("g722", mode)
     context.sample_rate = _RATE
     context.layout = "mono"

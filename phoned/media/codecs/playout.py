@@ -1,7 +1,7 @@
 """Play-out: what the jitter buffer orders, as 20 ms frames of the graph's rate, tick by tick.
 
-Owns the choice of the decoder by payload type, the samples left over from packets longer than a tick, comfort noise, and
-the counters of made-up sound. Knows no RTP and no sink. `MediaSession` calls ``frame`` once per tick.
+Owns the choice of the decoder by payload type, the samples left over from packets longer than a tick, comfort noise,
+and the counters of made-up sound. Knows no RTP and no sink. `MediaSession` calls ``frame`` once per tick.
 """
 
 from __future__ import annotations

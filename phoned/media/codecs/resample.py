@@ -1,8 +1,8 @@
 """Resampling between 8, 16 and 48 kHz by a polyphase FIR in numpy, with its state kept across frames.
 
-Owns the filters. A delay of 2 ms; the pass band ends at 3.4 of 4 kHz (6.8 of 8 kHz), images are over 50 dB down. One small
-matrix product per block of 16 samples of the lower rate (a banded matrix holds the shifted filter) costs a third of
-`numpy.convolve` and half of FFmpeg's swresample: 4-9 us a frame.
+Owns the filters. A delay of 2 ms; the pass band ends at 3.4 of 4 kHz (6.8 of 8 kHz), images are over 50 dB down. One
+small matrix product per block of 16 samples of the lower rate (a banded matrix holds the shifted filter) costs a
+third of `numpy.convolve` and half of FFmpeg's swresample: 4-9 us a frame.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _prototype(factor: int) -> Floats:
     length = _TAPS * factor
     at = np.arange(length) - (length - 1) / 2
     taps = np.sinc(at / factor * 0.92) * np.kaiser(length, 6.0)
-    return (taps / taps.sum()).astype(np.float32)
+    prototype: Floats = (taps / taps.sum()).astype(np.float32)
+    return prototype
 
 
 @cache
@@ -55,7 +56,8 @@ def _down_matrix(factor: int, block: int) -> Floats:
 
 
 class Resampler:
-    """One direction of one call. Raises `InvalidValue` for rates other than `RATES`, or a length that does not divide."""
+    """One direction of one call. Raises `InvalidValue` for rates other than `RATES`, or a length that does not
+    divide."""
 
     __slots__ = ("_buffer", "_down", "_factor", "_matrix", "_past", "_size", "_windows")
 

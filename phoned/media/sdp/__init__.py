@@ -1,5 +1,6 @@
 """Audio session descriptions: values, a tolerant reader, a strict writer, and offer/answer as pure functions."""
 
+from phoned.media.sdp.candidates import default_candidate, forbidden_address, usable_candidates
 from phoned.media.sdp.model import (
     AudioDescription,
     Candidate,
@@ -22,12 +23,10 @@ from phoned.media.sdp.negotiate import (
     choose_codecs,
     dtls_changed,
     dtls_role,
-    forbidden_address,
     ice_restarted,
     make_answer,
     make_offer,
     remote_hold,
-    usable_candidates,
 )
 from phoned.media.sdp.read import read
 from phoned.media.sdp.write import write
@@ -50,6 +49,7 @@ __all__ = [
     "changed",
     "check_usable",
     "choose_codecs",
+    "default_candidate",
     "dtls_changed",
     "dtls_role",
     "forbidden_address",

@@ -1,7 +1,7 @@
 """The values of a session description, the same for what is read and what is written (RFC 8866, RFC 8839, RFC 8842).
 
-Owns: the vocabulary (`SessionDescription`, `AudioDescription`, `PayloadType`, `Candidate`, ...) and its limits. Knows nothing
-of bytes (`read`, `write`), of policy (`negotiate`) or of the sockets and codecs that the values speak of.
+Owns: the vocabulary (`SessionDescription`, `AudioDescription`, `PayloadType`, `Candidate`, ...) and its limits. Knows
+nothing of bytes (`read`, `write`), of policy (`negotiate`) or of the sockets and codecs that the values speak of.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ class AudioDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherMedia:
-    """An m-line that we do not use: kept so that it can be refused in its place with its own words (RFC 3264 section 6)."""
+    """An m-line that we do not use, kept so that it can be refused in its place in its own words (RFC 3264 section
+    6)."""
 
     kind: str
     """``video``, ``application``, ``audio`` (a second one), ..."""
