@@ -58,12 +58,13 @@ class Browser(Child):
         super().__init__("chromium")
         self._buffer = b""
         self._opened = 0
+        self._requests = 0
         home = {"HOME": str(self.directory), "TMPDIR": str(self.directory)}
         try:
             self.spawn(
                 [node, str(WEB / "driver.mjs"), chromium, str(self.directory / "profile")], environment=home, pipes=True
             )
-            self._answer("start", 60.0)
+            self._answer(0, "start", 60.0)
         except BaseException:
             self.close()
             raise
@@ -99,27 +100,35 @@ class Browser(Child):
         pipe = self.process.stdin
         if pipe is None or self.process.poll() is not None:
             raise RuntimeError(f"the browser's driver has ended:\n{self.log[-4000:]}")
-        pipe.write(json.dumps({"op": operation, **fields}).encode() + b"\n")
+        self._requests += 1
+        pipe.write(json.dumps({"id": self._requests, "op": operation, **fields}).encode() + b"\n")
         pipe.flush()
-        answer = self._answer(operation, timeout_s)
+        answer = self._answer(self._requests, f"{operation} {fields}", timeout_s)
         if "error" in answer:
             raise RuntimeError(f"{operation} {fields}: {answer['error']}")
         return answer["value"]
 
-    def _answer(self, what: str, timeout_s: float) -> Json:
+    def _answer(self, request: int, what: str, timeout_s: float) -> Json:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            answer = json.loads(self._line(what, deadline))
+            # the answer to a request that was given up may come late
+            if answer["id"] == request:
+                return dict(answer)
+
+    def _line(self, what: str, deadline: float) -> bytes:
         pipe = self.process.stdout
         if pipe is None:
             raise RuntimeError("the browser's driver has no stdout")
-        deadline = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
             if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"browser: {what}: not within {timeout_s} s\n{self.log[-4000:]}")
+                raise TimeoutError(f"browser: {what}: not in time\n{self.log[-4000:]}")
             data = os.read(pipe.fileno(), 1 << 20)
             if not data:
                 raise RuntimeError(f"the browser's driver has ended:\n{self.log[-4000:]}")
             self._buffer += data
         line, self._buffer = self._buffer.split(b"\n", 1)
-        return dict(json.loads(line))
+        return line
 
 
 class Page:
@@ -183,12 +192,17 @@ class Page:
         found = self.do("heard", seconds)
         return Sound.from_pcm16(base64.b64decode(found["samples"]), int(found["rate"]))
 
-    def listen(self, seconds: float) -> Sound:
-        """Record ``seconds`` from now on."""
+    def listen(self, seconds: float, during: Callable[[], object] = lambda: None) -> Sound:
+        """Record ``seconds`` from now on, doing ``during`` meanwhile."""
         self.do("forget")
+        during()
         what = f"{self.name} records {seconds} s"
         until(lambda: self.do("heard", 0.05)["blocks"] >= seconds * 20, what, seconds + 10, 0.1)
         return self.heard(seconds)
+
+    def wait_silence(self, timeout_s: float = 3.0) -> None:
+        """Until the newest 200 ms are silent: what was under way when the far end stopped has been played."""
+        self.wait_until(lambda: self.heard(0.2).level_dbfs < -60, "silence", timeout_s)
 
     def state(self) -> Json:
         """``registered``, ``ringing``, ``established``, the audio's ``direction``, the ``connection``'s state."""
@@ -214,6 +228,11 @@ class Page:
     def wait(self, state: str, timeout_s: float = 10.0) -> None:
         """Until ``registered``, ``ringing`` or ``established``."""
         self.wait_until(lambda: bool(self.state()[state]), state, timeout_s)
+
+    def wait_flowing(self, timeout_s: float = 10.0) -> None:
+        """Until the call is up and audio has come for a fifth of a second."""
+        self.wait("established", timeout_s)
+        self.wait_until(lambda: self.statistics().packets_received > 10, "audio", timeout_s)
 
     def wait_for(self, type_: str, timeout_s: float = 10.0, count: int = 1) -> Json:
         """Until something was logged ``count`` times; returns the newest entry."""

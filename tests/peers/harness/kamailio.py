@@ -151,6 +151,11 @@ class Kamailio(Child):
             self.rpc("htable.flush", table)
         self._mark = len(self.log)
 
+    @property
+    def recent_log(self) -> str:
+        """The log since `fresh`."""
+        return self.log[self._mark :]
+
     def requests(self, method: str, user: str) -> list[SeenRequest]:
         """The requests of a method that a user sent (by From), in order, retransmissions included."""
         return [
@@ -164,7 +169,7 @@ class Kamailio(Child):
                 authorised=match["auth"] != "<null>",
                 source=match["source"],
             )
-            for match in SEEN.finditer(self.log, self._mark)
+            for match in SEEN.finditer(self.recent_log)
             if match["method"] == method and match["from_"] == user
         ]
 

@@ -1,7 +1,7 @@
 // Drives pages of one headless Chromium for tests/peers/harness/browser.py.
-// stdin: {"op":"open","page":"p1","library":"jssip"} | {"op":"do","page":"p1","name":"call","args":["bob"]} |
-// {"op":"close","page":"p1"}, one JSON object a line. stdout: {"ready":true} once, then per command, in order,
-// {"value":...} or {"error":"..."}. Ends with its stdin or at SIGTERM and takes the browser and its profile along.
+// stdin, one JSON object a line: {"id":1,"op":"open","page":"p1","library":"jssip"} |
+// {"id":2,"op":"do","page":"p1","name":"call","args":["bob"]} | {"id":3,"op":"close","page":"p1"}. stdout: {"id":0} once
+// ready, then {"id":N,"value":...} or {"id":N,"error":"..."} per command, whichever is done first. Ends with its stdin or at SIGTERM and takes the browser and its profile along.
 // usage: node driver.mjs CHROMIUM PROFILE-DIRECTORY
 import http from 'node:http';
 import path from 'node:path';
@@ -74,15 +74,16 @@ async function end() {
 process.on('SIGTERM', end);
 process.on('SIGINT', end);
 
-process.stdout.write('{"ready":true}\n');
-for await (const line of readline.createInterface({ input: process.stdin })) {
+async function carryOut(line) {
+  const command = JSON.parse(line);
   let answer;
   try {
-    const command = JSON.parse(line);
-    answer = { value: await operations[command.op](command) };
+    answer = { id: command.id, value: await operations[command.op](command) };
   } catch (error) {
-    answer = { error: String(error.message ?? error) };
+    answer = { id: command.id, error: String(error.message ?? error) };
   }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
-await end();
+
+process.stdout.write('{"id":0,"value":null}\n');
+readline.createInterface({ input: process.stdin }).on('line', carryOut).on('close', end);

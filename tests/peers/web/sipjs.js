@@ -30,7 +30,11 @@ const reinvite = (hold, offerOptions = {}) => new Promise((done, failed) => {
   session.invite({
     sessionDescriptionHandlerOptions: { ...media, hold, offerOptions },
     requestDelegate: {
-      onAccept: () => { note(hold ? 'hold' : 'unhold', { originator: 'local' }); done(); },
+      onAccept: () => {
+        for (const sender of session.sessionDescriptionHandler.peerConnection.getSenders()) sender.track.enabled = !hold;
+        note(hold ? 'hold' : 'unhold', { originator: 'local' });
+        done();
+      },
       onReject: (response) => failed(new Error(`re-INVITE refused: ${response.message.statusCode}`)),
     },
   }).catch(failed);
