@@ -7,6 +7,7 @@ own model. `Context` gives it protocols only, never an adapter; there is nothing
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from inspect import ismethod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -72,7 +73,7 @@ class Service(Protocol):
 
 @runtime_checkable
 class ServicePlugin(Protocol):
-    """What the entry point names: an object like this, or a class that makes one without arguments."""
+    """What the entry point names: an object like this, a class with ``create`` as class method, or one that makes one."""
 
     name: str
     config_model: type[BaseModel]
@@ -88,5 +89,12 @@ ENTRY_POINTS = "phoned.services"
 def installed_services() -> dict[str, ServicePlugin]:
     """The plug-ins of this environment by name. One that cannot be imported raises: a half phone helps nobody."""
     found = (entry.load() for entry in entry_points(group=ENTRY_POINTS))
-    plugins = (plugin() if isinstance(plugin, type) else plugin for plugin in found)
-    return {plugin.name: plugin for plugin in plugins}
+    return {plugin.name: plugin for plugin in map(_as_plugin, found)}
+
+
+def _as_plugin(named: Any) -> ServicePlugin:
+    """A class whose ``create`` is a class method is a plug-in as it is; any other class makes one."""
+    plugin: ServicePlugin = (
+        named() if isinstance(named, type) and not ismethod(getattr(named, "create", None)) else named
+    )
+    return plugin

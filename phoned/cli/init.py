@@ -1,0 +1,130 @@
+"""`phoned init`: a first configuration and its secret file, asked for or given."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from phoned.cli.common import ConfigOption, fail
+
+
+def command(
+    url: Annotated[str | None, typer.Option(help="The server: wss://edge.example.org/ws")] = None,
+    user: Annotated[str | None, typer.Option(help="alice, or alice@example.org")] = None,
+    password_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Holds the password; mode 0600. '-': read it from stdin.")
+    ] = None,
+    audio: Annotated[
+        bool | None, typer.Option("--audio/--headless", help="Use this machine's sound device, or none.")
+    ] = None,
+    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing; what is missing is an error.")] = False,
+    config: ConfigOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a configuration for one account. The password goes to a file of its own, readable by you alone."""
+    path = config or default_path()
+    if path.exists() and not force:
+        raise typer.Exit(fail(f"{path} exists: use --force to replace it, or --config for another file"))
+    if no_input and (url is None or user is None):
+        raise typer.Exit(fail("--no-input needs --url and --user", status=2))
+    url = url or typer.prompt("Server (wss://...)", err=True)
+    user = user or typer.prompt("User (alice or alice@example.org)", err=True)
+    secret, secret_path = _secret(path, user, password_file, no_input)
+    if audio is None:
+        audio = not no_input and typer.confirm("Use this machine's sound device?", default=False, err=True)
+    text = render(url=url, user=user, secret_path=secret_path, audio=audio, beside=path.parent)
+    _check(text, path)
+    _write(path, text, secret, secret_path)
+    print(path)
+    note = "phoned run" if config is None else f"phoned run --config {path}"
+    print(f"written. Next: {note}", file=sys.stderr)
+
+
+def default_path() -> Path:
+    """Where the daemon looks first: the user's, or the machine's for root."""
+    import os
+
+    if os.geteuid() == 0 and "XDG_CONFIG_HOME" not in os.environ:
+        return Path("/etc/phoned/phoned.toml")
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "phoned" / "phoned.toml"
+
+
+def render(*, url: str, user: str, secret_path: Path | None, audio: bool, beside: Path) -> str:
+    """The TOML text of one account."""
+    address = user.removeprefix("sip:")
+    if "@" not in address:
+        address += f"@{urlsplit(url).hostname or ''}"
+    lines = ["[[accounts]]", f"id = {_quoted(account_id(address))}", f"aor = {_quoted(f'sip:{address}')}"]
+    if secret_path is not None:
+        shown = secret_path.name if secret_path.parent == beside else str(secret_path)
+        lines.append(f"password_file = {_quoted(shown)}")
+    lines += [f"outbound_proxy = {_quoted(url)}", "", "[audio]"]
+    lines += [f"{key} = {_quoted('default' if audio else 'none')}" for key in ("input", "output", "ring")]
+    return "\n".join(lines) + "\n"
+
+
+def account_id(address: str) -> str:
+    """A name for the account: the user part, as far as an id may hold it."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", address.partition("@")[0]).strip("-._")
+    return name[:64] or "main"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=True)  # a JSON string in ASCII is a TOML basic string
+
+
+def _secret(path: Path, user: str, password_file: str | None, no_input: bool) -> tuple[str | None, Path | None]:
+    """The password that must be written, if any, and the file that holds it or will."""
+    from phoned.config.secrets import BadSecret, read_secret_file
+
+    own = path.parent / f"{account_id(user.removeprefix('sip:'))}.secret"
+    if password_file == "-":
+        password = sys.stdin.readline().rstrip("\r\n")
+        if not password:
+            raise typer.Exit(fail("no password on stdin"))
+        return password, own
+    if password_file is not None:
+        given = Path(password_file).resolve()
+        try:
+            read_secret_file(given)
+        except BadSecret as error:
+            raise typer.Exit(fail(error.detail)) from None
+        return None, given
+    if no_input:
+        return None, None
+    password = typer.prompt("Password (empty: none)", hide_input=True, default="", show_default=False, err=True)
+    return (password, own) if password else (None, None)
+
+
+def _check(text: str, path: Path) -> None:
+    """Refuse what `phoned run` would refuse, before anything is written. Raises `ConfigError`."""
+    import tomllib
+
+    from pydantic import ValidationError
+
+    from phoned.config.accounts import AccountConfig
+    from phoned.config.report import ConfigError, Origin
+    from phoned.config.shape import problems_of
+
+    account = tomllib.loads(text)["accounts"][0]
+    try:
+        AccountConfig.model_validate(account)
+    except ValidationError as error:
+        origin = Origin(source=str(path))
+        raise ConfigError(problems_of(error, AccountConfig, (), lambda _: origin)) from None
+
+
+def _write(path: Path, text: str, secret: str | None, secret_path: Path | None) -> None:
+    """The secret first, so that the configuration never names a file that is not there."""
+    from phoned.store.atomic import write_atomically
+
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if secret is not None and secret_path is not None:
+        write_atomically(secret_path, f"{secret}\n".encode(), mode=0o600)
+    write_atomically(path, text.encode(), mode=0o644)

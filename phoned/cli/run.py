@@ -1,0 +1,42 @@
+"""`phoned run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from phoned.cli.common import ConfigOption, load
+
+
+class LogLevel(StrEnum):
+    """How much is logged. ``debug`` shows SIP messages, without their secrets."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def command(
+    config: ConfigOption = None,
+    log_level: Annotated[LogLevel, typer.Option("--log-level", help="How much to log.")] = LogLevel.INFO,
+) -> None:
+    """Run the phone until SIGTERM."""
+    import logging
+
+    from phoned import logs
+    from phoned.redaction import Redactor
+
+    loaded = load(config)
+    secrets = (loaded.password(account.id) for account in loaded.config.accounts)
+    redactor = Redactor(secret.text() for secret in secrets if secret is not None)
+    running = logs.start(logging.getLevelNamesMapping()[log_level.upper()], redactor=redactor)
+    try:
+        from phoned import daemon
+
+        status = daemon.run(loaded)
+    finally:
+        running.close()
+    raise typer.Exit(status)

@@ -1,0 +1,17 @@
+"""`phoned sandbox`: the embedded PBX alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0: any free one.")] = "127.0.0.1:0",
+    as_json: Annotated[bool, typer.Option("--json", help="Say what happens as JSON lines.")] = False,
+) -> None:
+    """A SIP-over-WebSocket PBX with echo and tone lines, for trying things. Fault switches are JSON lines on stdin."""
+    from importlib import import_module
+
+    raise typer.Exit(import_module("phoned.sandbox.command").run(listen=listen, as_json=as_json))
