@@ -1,32 +1,69 @@
-"""The media engine of a process: one clock, one writer thread, one reader pool, and the sessions that share them."""
+"""The media engine of a process: one clock, a few threads for files, and the sessions that share them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
+from phoned.errors import Draining, InvalidValue
+from phoned.media.clock import MediaClock
 from phoned.media.events import MediaEvent
 from phoned.media.options import EngineOptions, SessionOptions
 from phoned.media.session import MediaSession
+from phoned.media.shared import Shared
 
 
 class MediaEngine:
     """Makes media sessions and ticks them. Started and stopped by the composition root."""
 
     def __init__(self, options: EngineOptions | None = None) -> None:
-        raise NotImplementedError
+        self._options = options or EngineOptions()
+        self._sessions: dict[str, MediaSession] = {}
+        self._clock = MediaClock(self._options.phases)
+        self._shared: Shared | None = None
 
     async def start(self) -> None:
-        """Start the clock. Needs a running loop."""
-        raise NotImplementedError
+        """Make ready. Needs a running loop; threads begin with the first file."""
+        self._shared = Shared(
+            options=self._options,
+            clock=self._clock,
+            readers=ThreadPoolExecutor(2, thread_name_prefix="media-read"),
+            writer=ThreadPoolExecutor(1, thread_name_prefix="media-write"),
+            forget=self._forget,
+        )
 
     async def stop(self) -> None:
-        """Close every session, then the clock and the threads."""
-        raise NotImplementedError
+        """Close every session, then the clock and the threads. Idempotent."""
+        shared, self._shared = self._shared, None
+        for session in list(self._sessions.values()):
+            await session.close()
+        self._clock.stop()
+        if shared is not None:
+            shared.readers.shutdown(wait=True, cancel_futures=True)
+            shared.writer.shutdown(wait=True)
 
     def session(self, call_id: str, options: SessionOptions, on_event: Callable[[MediaEvent], None]) -> MediaSession:
-        """A new session for a call. It holds no socket before its first `offer` or `answer`."""
-        raise NotImplementedError
+        """A new session for a call. It holds no socket before its first `offer` or `answer`.
+
+        Raises `InvalidValue` when the call has one already, `Draining` when the engine does not run.
+        """
+        if self._shared is None:
+            raise Draining("the media engine does not run")
+        if call_id in self._sessions:
+            raise InvalidValue("this call has a media session")
+        session = MediaSession(self._shared, call_id, options, on_event)
+        self._sessions[call_id] = session
+        return session
+
+    def _forget(self, call_id: str) -> None:
+        self._sessions.pop(call_id, None)
+
+    @property
+    def sessions(self) -> int:
+        """How many are open."""
+        return len(self._sessions)
 
     def lateness_ms(self) -> tuple[float, float]:
         """Median and 99th percentile of how late ticks were, in milliseconds."""
-        raise NotImplementedError
+        lateness = self._clock.lateness
+        return lateness.quantile_ms(0.5), lateness.quantile_ms(0.99)

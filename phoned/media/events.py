@@ -70,6 +70,14 @@ class MediaFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestartFailed:
+    """A new path or association did not come to life; what carried the media before still does, if it can."""
+
+    cause: MediaFailure
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferWanted:
     """The session asks its call to send an offer when the dialog allows it."""
 
@@ -161,6 +169,7 @@ MediaEvent = (
     MediaStateChanged
     | Flowing
     | MediaFailed
+    | RestartFailed
     | OfferWanted
     | PathChanged
     | PathTrouble

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,11 +61,9 @@ class SessionOptions:
     detect_inband_dtmf: bool = False
     ice: IceOptions = field(default_factory=IceOptions)
     handshake_deadline_s: float = 8.0
-    stall_s: float = 0.6
-    """Without a packet for so long, `stalled` (the larger of this and a bound from ptime, jitter and RTT)."""
-    quiet_s: float = 2.5
-    """The same when the peer may use discontinuous transmission or comfort noise."""
-    codec_options: Mapping[str, int] = field(default_factory=dict)
+    opus_bitrate: int = 24000
+    opus_complexity: int = 1
+    opus_dtx: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,6 +196,11 @@ class IcePath:
         return self._send is not None
 
     @property
+    def heard(self) -> bool:
+        """Media has come in on the agent in use."""
+        return self._current is not None and self._current.packets_received > 0
+
+    @property
     def rtt_s(self) -> float | None:
         """Round trip time of the last consent check."""
         return self._current.rtt_s if self._current is not None else None

@@ -1,0 +1,91 @@
+"""Sounds made of numbers: tones of a call's progress, test tones, and PCM from memory as a source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from phoned.errors import InvalidValue
+
+LEVEL = 0.25
+"""Peak of one component: about -12 dBov."""
+MAX_HZ = 20_000
+
+CADENCES: dict[str, tuple[tuple[int, ...], tuple[tuple[int, bool], ...]]] = {
+    # name: frequencies, then (milliseconds, sounding) for ever
+    "ringback": ((425,), ((1000, True), (4000, False))),
+    "busy": ((425,), ((480, True), (480, False))),
+    "congestion": ((425,), ((240, True), (240, False))),
+    "dial": ((425,), ((1000, True),)),
+    "beep": ((1000,), ((200, True), (800, False))),
+    "milliwatt": ((1004,), ((1000, True),)),
+}
+"""Tones by name, as in most of Europe (ITU-T E.180)."""
+
+
+class PcmSource:
+    """PCM from memory, once or for ever. Read by the graph."""
+
+    def __init__(self, pcm: bytes, rate: int, *, loop: bool = False) -> None:
+        self._size = rate // 50 * 2
+        self._pcm = pcm + bytes(-len(pcm) % self._size)
+        self._at = 0
+        self._loop = loop
+        self.on_end: Callable[[], None] | None = None
+        """Called from `read` after the last frame."""
+        self.paused = False
+        self.error = ""
+        self._played = 0
+
+    @property
+    def position_s(self) -> float:
+        """Seconds played, all rounds of a loop together."""
+        return self._played / 50
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def read(self) -> bytes | None:
+        """The next frame, None while paused and after the end."""
+        if self.paused:
+            return None
+        if self._at >= len(self._pcm):
+            if not self._loop or not self._pcm:
+                ended, self.on_end = self.on_end, None
+                if ended is not None:
+                    ended()
+                return None
+            self._at = 0
+        frame = self._pcm[self._at : self._at + self._size]
+        self._at += self._size
+        self._played += 1
+        return frame
+
+
+def tone(name: str, rate: int) -> bytes:
+    """One period of a tone, to be repeated: a name of `CADENCES`, or frequencies such as ``440`` or ``350+440``.
+
+    Raises `InvalidValue`.
+    """
+    if name in CADENCES:
+        frequencies, cadence = CADENCES[name]
+        return b"".join(
+            sine(frequencies, rate, milliseconds) if sounding else bytes(rate * milliseconds // 1000 * 2)
+            for milliseconds, sounding in cadence
+        )
+    if not re.fullmatch(r"[0-9]{2,5}(\+[0-9]{2,5})?", name):
+        raise InvalidValue(f"there is no tone {name[:40]!r}", pointer="/tone")
+    frequencies = tuple(int(part) for part in name.split("+"))
+    if max(frequencies) > min(MAX_HZ, rate // 2):
+        raise InvalidValue("the tone is too high for the audio graph", pointer="/tone")
+    return sine(frequencies, rate, 1000)
+
+
+def sine(frequencies: tuple[int, ...], rate: int, milliseconds: int, level: float = LEVEL) -> bytes:
+    """The sum of sines, each with this peak (1.0 is full scale)."""
+    time = np.arange(rate * milliseconds // 1000) / rate
+    wave = np.sum([np.sin(2 * np.pi * frequency * time) for frequency in frequencies], axis=0)
+    clipped = np.clip(wave * level * 32767, -32768, 32767)
+    return np.asarray(clipped, dtype=np.int16).tobytes()

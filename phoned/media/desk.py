@@ -1,0 +1,221 @@
+"""What a call says and hears by order: ports of programs, playbacks, recordings.
+
+Owns their identifiers, their lives and their events. It puts them into the call's `AudioGraph`; files are opened, read
+and written off the loop. It knows no packet and no description: all of it survives every restart of the transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from phoned.audio.files import FileSource, open_media
+from phoned.audio.port import AudioPort
+from phoned.audio.tones import PcmSource, tone
+from phoned.errors import AtCapacity, InvalidValue, NotFound, NotImplementedYet, UnavailableError
+from phoned.ids import new_id
+from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished
+from phoned.media.graph import AudioGraph
+from phoned.media.shared import Shared
+from phoned.model import PlaybackView, PlayRequest, RecordingView, RecordRequest
+from phoned.recording.recorder import Recorder
+from phoned.tasks import Tasks
+
+MAX_PLAYBACKS = 16
+MAX_RECORDINGS = 4
+MAX_PORTS = 16
+
+
+class _Playback:
+    """One playback: what was asked, and the source that does it."""
+
+    def __init__(self, playback_id: str, call_id: str, request: PlayRequest, source: PcmSource | FileSource) -> None:
+        self.id = playback_id
+        self.call_id = call_id
+        self.request = request
+        self.source = source
+
+    def view(self, state: Literal["playing", "paused", "finished", "failed"] | None = None) -> PlaybackView:
+        return PlaybackView(
+            id=self.id,
+            call=self.call_id,
+            state=state or ("paused" if self.source.paused else "playing"),
+            file=self.request.file,
+            tone=self.request.tone,
+            position_s=self.source.position_s,
+        )
+
+
+class AudioDesk:
+    """Driven by `MediaSession`'s verbs."""
+
+    def __init__(
+        self,
+        call_id: str,
+        shared: Shared,
+        graph: AudioGraph,
+        tasks: Tasks,
+        emit: Callable[[MediaEvent], None],
+    ) -> None:
+        self._call_id = call_id
+        self._shared = shared
+        self._graph = graph
+        self._tasks = tasks
+        self._emit = emit
+        self._ports: list[AudioPort] = []
+        self._playbacks: dict[str, _Playback] = {}
+        self._recordings: dict[str, Recorder] = {}
+
+    # -- ports
+
+    def port(self) -> AudioPort:
+        """A new port at the graph's rate, attached."""
+        if len(self._ports) >= MAX_PORTS:
+            raise AtCapacity("this call has too many audio ports")
+        port = AudioPort(self._graph.rate, on_close=self._port_closed)
+        self._ports.append(port)
+        self._graph.sources.append(port)
+        self._graph.sinks.append(port)
+        return port
+
+    def _port_closed(self, port: AudioPort) -> None:
+        # may be called from the port's own thread: the lists are replaced, never changed under the tick's eyes
+        self._ports = [other for other in self._ports if other is not port]
+        self._graph.sources = [source for source in self._graph.sources if source is not port]
+        self._graph.sinks = [sink for sink in self._graph.sinks if sink is not port]
+
+    # -- playbacks
+
+    async def play(self, request: PlayRequest, playback_id: str | None) -> PlaybackView:
+        """Start a playback. Raises `InvalidValue`, `AtCapacity`, `UnavailableError`."""
+        if (request.file is None) == (request.tone is None):
+            raise InvalidValue("exactly one of file and tone", pointer="/file")
+        if len(self._playbacks) >= MAX_PLAYBACKS:
+            raise AtCapacity("this call plays too many things at once")
+        playback_id = playback_id or new_id("pb")
+        if playback_id in self._playbacks:
+            raise InvalidValue("there is such a playback", pointer="/id")
+        source: PcmSource | FileSource
+        if request.tone is not None:
+            source = PcmSource(tone(request.tone, self._graph.rate), self._graph.rate, loop=True)
+        else:
+            source = await self._open(request)
+        playback = _Playback(playback_id, self._call_id, request, source)
+        self._playbacks[playback_id] = playback
+        source.on_end = lambda: self._playback_ended(playback)
+        self._shelf(request).append(source)
+        return playback.view()
+
+    async def _open(self, request: PlayRequest) -> FileSource:
+        directory = self._shared.options.media_dir
+        if directory is None:
+            raise UnavailableError("no media directory is configured")
+        return await open_media(
+            directory, request.file or "", self._graph.rate, self._shared.readers, loop=request.loop
+        )
+
+    def _shelf(self, request: PlayRequest) -> list[PcmSource | FileSource]:
+        # both lists hold `Source`s; what a playback adds it also removes
+        return self._graph.sources if request.mix else self._graph.overlays  # type: ignore[return-value]
+
+    def _playback_ended(self, playback: _Playback, detail: str = "") -> None:
+        self._playbacks.pop(playback.id, None)
+        shelf = self._shelf(playback.request)
+        if playback.source in shelf:
+            shelf.remove(playback.source)
+        detail = detail or playback.source.error
+        playback.source.close()
+        self._emit(
+            PlaybackFinished(playback=playback.view("failed" if playback.source.error else "finished"), detail=detail)
+        )
+
+    def _playback(self, playback_id: str) -> _Playback:
+        if playback_id not in self._playbacks:
+            raise NotFound(f"no playback {playback_id[:80]!r} runs in this call")
+        return self._playbacks[playback_id]
+
+    def pause_playback(self, playback_id: str, on: bool) -> PlaybackView:
+        """Pause or resume."""
+        playback = self._playback(playback_id)
+        playback.source.paused = on
+        return playback.view()
+
+    def stop_playback(self, playback_id: str) -> PlaybackView:
+        """Stop."""
+        playback = self._playback(playback_id)
+        self._playback_ended(playback, "stopped")
+        return playback.view("finished")
+
+    def playbacks(self) -> tuple[PlaybackView, ...]:
+        """Those that have not ended."""
+        return tuple(playback.view() for playback in self._playbacks.values())
+
+    # -- recordings
+
+    async def record(self, request: RecordRequest, recording_id: str | None) -> RecordingView:
+        """Start a recording."""
+        directory = self._shared.options.recordings_dir
+        if directory is None:
+            raise UnavailableError("no recordings directory is configured")
+        if request.format != "wav":
+            raise NotImplementedYet(f"recordings in {request.format} are not possible yet")
+        if len(self._recordings) >= MAX_RECORDINGS:
+            raise AtCapacity("this call is being recorded too many times at once")
+        recording_id = recording_id or new_id("rec")
+        if recording_id in self._recordings:
+            raise InvalidValue("there is such a recording", pointer="/id")
+        recorder = Recorder(
+            recording_id,
+            self._call_id,
+            self._graph.rate,
+            request,
+            directory=directory,
+            writer=self._shared.writer,
+            on_failed=self._recording_failed,
+        )
+        await recorder.start()
+        self._recordings[recording_id] = recorder
+        self._graph.witnesses.append(recorder)
+        return recorder.view()
+
+    def _recording_failed(self, recorder: Recorder, detail: str) -> None:
+        self._forget_recording(recorder)
+        self._emit(RecordingFailed(recording=recorder.view(), detail=detail))
+
+    def _forget_recording(self, recorder: Recorder) -> None:
+        self._recordings.pop(recorder.id, None)
+        if recorder in self._graph.witnesses:
+            self._graph.witnesses.remove(recorder)
+
+    def _recording(self, recording_id: str) -> Recorder:
+        if recording_id not in self._recordings:
+            raise NotFound(f"no recording {recording_id[:80]!r} runs in this call")
+        return self._recordings[recording_id]
+
+    def pause_recording(self, recording_id: str, on: bool) -> RecordingView:
+        """Pause or resume."""
+        recorder = self._recording(recording_id)
+        recorder.paused = on
+        return recorder.view()
+
+    async def stop_recording(self, recording_id: str) -> RecordingView:
+        """Finish the file."""
+        recorder = self._recording(recording_id)
+        self._forget_recording(recorder)
+        view = await recorder.finish()
+        if view.state == "finished":
+            self._emit(RecordingFinished(recording=view))
+        return view
+
+    def recordings(self) -> tuple[RecordingView, ...]:
+        """Those that run."""
+        return tuple(recorder.view() for recorder in self._recordings.values())
+
+    async def close(self) -> None:
+        """End all of it, finishing the recordings."""
+        for port in list(self._ports):
+            port.close()
+        for playback in list(self._playbacks.values()):
+            self._playback_ended(playback, "the call ended")
+        for recording_id in list(self._recordings):
+            await self.stop_recording(recording_id)

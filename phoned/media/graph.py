@@ -1,0 +1,157 @@
+"""The audio graph of one call: what is said to the far end, and who hears what it says.
+
+Frames are ``bytes``: 20 ms of mono int16, native endian, at the graph's rate. Each tick of the clock asks `outgoing`
+once and then gives what was heard to `incoming`. Owns mixing, muting and the levels. It knows no codec, no packet and
+no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+RATES = (8000, 16000, 48000)
+LEVEL_FRAMES = 10
+"""The level is that of the last 200 ms."""
+SILENCE_DBOV = -127.0
+
+
+class Source(Protocol):
+    """Something that may be said."""
+
+    def read(self) -> bytes | None:
+        """The next frame; None when there is nothing to say now."""
+        ...
+
+
+class Sink(Protocol):
+    """Someone who hears the far end."""
+
+    def write(self, frame: bytes) -> None:
+        """20 ms that were heard."""
+        ...
+
+
+class Witness(Protocol):
+    """Someone who gets both directions, aligned: a recorder."""
+
+    def write(self, near: bytes, far: bytes | None) -> None:
+        """20 ms: what we said, and what was heard (None: nothing, although something could have been)."""
+        ...
+
+
+class CallableSource:
+    """A function as a source."""
+
+    def __init__(self, function: Callable[[], bytes | None]) -> None:
+        self.read = function
+
+
+class CallableSink:
+    """A function as a sink."""
+
+    def __init__(self, function: Callable[[bytes], None]) -> None:
+        self.write = function
+
+
+class LevelMeter:
+    """Loudness of one direction. Cheap: it measures one frame in five and keeps a short mean of power."""
+
+    EVERY = 5
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._power = 0.0
+
+    def add(self, frame: bytes) -> None:
+        """20 ms of sound."""
+        self._count += 1
+        if self._count % self.EVERY:
+            return
+        samples = np.frombuffer(frame, np.int16).astype(np.float32)
+        power = float(np.dot(samples, samples)) / max(1, len(samples))
+        self._power += (power - self._power) * (self.EVERY / LEVEL_FRAMES)
+
+    def silent(self) -> None:
+        """20 ms of silence."""
+        self._count += 1
+        if self._count % self.EVERY == 0:
+            self._power *= 1 - self.EVERY / LEVEL_FRAMES
+
+    @property
+    def dbov(self) -> float:
+        """0 is the loudest square wave, -127 silence."""
+        if self._power < 1e-3:
+            return SILENCE_DBOV
+        return max(SILENCE_DBOV, 10 * math.log10(self._power / 32768.0**2))
+
+
+def mix(frames: list[bytes]) -> bytes:
+    """The sum, clipped."""
+    if len(frames) == 1:
+        return frames[0]
+    total = np.frombuffer(frames[0], np.int16).astype(np.int32)
+    for frame in frames[1:]:
+        total += np.frombuffer(frame, np.int16)
+    return np.clip(total, -32768, 32767).astype(np.int16).tobytes()
+
+
+class AudioGraph:
+    """Sources, sinks and witnesses of one call. Driven by the session's tick; changed by its verbs."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.silence = bytes(rate // 50 * 2)
+        self.muted = False
+        self.held = False
+        """Nothing is said to or heard from the far end, except what plays as music on hold."""
+        self.expecting = False
+        """The far end may speak: that nothing comes is a gap."""
+        self.sent = LevelMeter()
+        self.heard = LevelMeter()
+        self.sources: list[Source] = []
+        """All are mixed."""
+        self.overlays: list[Source] = []
+        """While one of these speaks, sources are silent: playbacks that do not mix."""
+        self.sinks: list[Sink] = []
+        self.witnesses: list[Witness] = []
+        self._last_said = self.silence
+
+    def outgoing(self) -> bytes | None:
+        """The frame to send; None is silence."""
+        frame = self._compose()
+        if frame is None:
+            self.sent.silent()
+            self._last_said = self.silence
+        else:
+            self.sent.add(frame)
+            self._last_said = frame
+        return frame
+
+    def _compose(self) -> bytes | None:
+        # every source is asked in every tick: what is not said now is gone, not late
+        over = [frame for source in self.overlays if (frame := source.read()) is not None]
+        base = [frame for source in self.sources if (frame := source.read()) is not None]
+        if over:
+            return mix(over)
+        if self.muted or self.held or not base:
+            return None
+        return mix(base)
+
+    def incoming(self, frame: bytes | None) -> None:
+        """20 ms were heard; None: nothing came."""
+        if frame is None:
+            self.heard.silent()
+        else:
+            self.heard.add(frame)
+        if self.sinks and not self.held:
+            heard = self.silence if frame is None else frame
+            for sink in self.sinks:
+                sink.write(heard)
+        if self.witnesses:
+            far = frame if frame is not None or (self.expecting and not self.held) else self.silence
+            for witness in self.witnesses:
+                witness.write(self._last_said, far)

@@ -1,0 +1,39 @@
+"""A session's counters as the view that people and programs read."""
+
+from __future__ import annotations
+
+from phoned.media.quality import mos, one_way_delay_s
+from phoned.media.receiver import RtpReceiver
+from phoned.media.rtcp import RtcpSession
+from phoned.media.sender import RtpSender
+from phoned.media.transport import SecureTransport
+from phoned.model import StatsView
+
+
+def stats_view(sender: RtpSender, receiver: RtpReceiver, rtcp: RtcpSession, transport: SecureTransport) -> StatsView:
+    """All counters since the session began; the MOS is an estimate of what we hear."""
+    statistics = receiver.statistics
+    received, lost = statistics.packets_total, statistics.lost_total
+    loss = lost / (received + lost) if received + lost else 0.0
+    rtt_s = rtcp.rtt_s if rtcp.rtt_s is not None else transport.path.rtt_s
+    score = None
+    if received and receiver.codec_name is not None:
+        delay_s = one_way_delay_s(rtt_s=rtt_s, jitter_buffer_s=receiver.buffer_s)
+        score = mos(codec=receiver.codec_name, loss=loss, delay_s=delay_s)
+    return StatsView(
+        codec=sender.codec_name,
+        packets_sent=sender.packets,
+        packets_received=received,
+        bytes_sent=sender.bytes,
+        bytes_received=receiver.bytes,
+        packets_lost=lost,
+        loss_pct=round(loss * 100, 2),
+        jitter_ms=round(statistics.jitter_s * 1000, 2),
+        rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 1),
+        mos=None if score is None else round(score, 2),
+        concealed_ms=receiver.concealed_ms,
+        local=transport.path.local,
+        remote=transport.path.remote,
+        dtls_generation=transport.generation,
+        ice_generation=transport.path.generation,
+    )
