@@ -73,7 +73,7 @@ class Service(Protocol):
 
 @runtime_checkable
 class ServicePlugin(Protocol):
-    """What the entry point names: an object like this, a class with ``create`` as class method, or one that makes one."""
+    """What an entry point names: an object like this, a class with a class method ``create``, or one that makes one."""
 
     name: str
     config_model: type[BaseModel]
