@@ -1,0 +1,159 @@
+"""The HTTP side of `phonectl`: where the daemon is, one request, and which exit code an error is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+OK, ERROR, USAGE, UNREACHABLE, NOT_FOUND, WRONG_STATE, NOT_ANSWERED, AUTH, TIMEOUT = range(9)
+
+_BY_STATUS = {
+    401: AUTH,
+    404: NOT_FOUND,
+    409: WRONG_STATE,
+    410: WRONG_STATE,
+    408: TIMEOUT,
+    504: TIMEOUT,
+    422: USAGE,
+    429: ERROR,
+    502: NOT_ANSWERED,
+}
+_AUTH_CODES = frozenset({"insufficient_scope", "host_not_allowed", "origin_not_allowed", "too_many_failures"})
+_FIXES = {
+    "unauthorized": "make a token with 'phoned token' and pass it as PHONED_TOKEN or --token-file",
+    "too_many_failures": "wait a minute, then use a token that 'phoned token' printed",
+    "insufficient_scope": "make a token with 'phoned token --scope ...'",
+    "host_not_allowed": "use a loopback address in --url, or list the name in [api] allowed_hosts",
+    "not_registered": "see 'phonectl accounts' for the cause, or 'phonectl register ACCOUNT'",
+    "destination_denied": "see [dial] in the configuration",
+    "emergency_disabled": "this is no telephone for emergencies; see [dial] emergency",
+    "not_found": "list what there is: 'phonectl calls', 'phonectl accounts'",
+    "wrong_state": "see 'phonectl calls' for the state it is in",
+}
+
+
+class Failure(Exception):
+    """Ends the command: what went wrong, what would help, the exit code."""
+
+    def __init__(self, code: int, message: str, fix: str = "", problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.fix = fix
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the daemon is: a unix socket or a URL, with or without a token."""
+
+    socket: str | None = None
+    url: str | None = None
+    token: str | None = None
+
+
+def find_target(socket: str | None, url: str | None, token_file: Path | None, environ: Mapping[str, str]) -> Target:
+    """Options first, then the environment, then the usual places. Raises `Failure`."""
+    if socket and url:
+        raise Failure(USAGE, "--socket and --url are two ways to the same daemon; give one")
+    token = environ.get("PHONED_TOKEN") or None
+    if token_file is not None:
+        try:
+            token = token_file.read_text().strip()
+        except OSError as error:
+            raise Failure(USAGE, f"{token_file}: {error.strerror}", "name a file that holds a token alone") from error
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise Failure(AUTH, "the token has characters that no token has", _FIXES["unauthorized"])
+    if socket or url:
+        return Target(socket, url, token)
+    if environ.get("PHONED_SOCKET"):
+        return Target(socket=environ["PHONED_SOCKET"], token=token)
+    if environ.get("PHONED_URL"):
+        return Target(url=environ["PHONED_URL"], token=token)
+    candidates = ["/run/phoned/api.sock"]
+    if environ.get("XDG_RUNTIME_DIR"):
+        candidates.insert(0, os.path.join(environ["XDG_RUNTIME_DIR"], "phoned/api.sock"))
+    return Target(socket=next(filter(os.path.exists, candidates), candidates[-1]), token=token)
+
+
+class Client:
+    """One daemon. Every method raises `Failure` when it did not work."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
+        transport = httpx.HTTPTransport(uds=target.socket) if target.socket else None
+        try:
+            self._http = httpx.Client(
+                transport=transport,
+                base_url="http://localhost" if target.socket else (target.url or ""),
+                headers=headers,
+                timeout=30.0,
+                trust_env=False,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise Failure(USAGE, f"{target.url}: {error}", "write http://127.0.0.1:8760") from error
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._request("GET", path, params={name: value for name, value in query.items() if value is not None})
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0) -> Any:
+        return self._request("POST", path, json=body, timeout=timeout_s)
+
+    def follow(self, after: int | None) -> Iterator[dict[str, Any]]:
+        """The events as they happen, until the connection ends."""
+        headers = {"Accept": "text/event-stream"}
+        query = {} if after is None else {"after": after}
+        try:
+            with self._http.stream(
+                "GET", "/v1/events", params=query, headers=headers, timeout=httpx.Timeout(10.0, read=45.0)
+            ) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise _failure(response)
+                for line in response.iter_lines():
+                    if line.startswith("data:"):
+                        yield json.loads(line[5:])
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _request(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TimeoutException as error:
+            raise Failure(TIMEOUT, "the daemon did not answer in time") from error
+        except httpx.InvalidURL as error:
+            raise Failure(USAGE, f"{self._target.url}: {error}", "write http://127.0.0.1:8760") from error
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if response.is_success:
+            return response.json() if response.content else None
+        raise _failure(response)
+
+    def _unreachable(self, error: Exception) -> Failure:
+        target = self._target
+        where = target.socket or target.url
+        if (target.socket and isinstance(error.__cause__, PermissionError)) or "Permission denied" in str(error):
+            return Failure(UNREACHABLE, f"{where}: no permission", "join the group phoned, or use --url with a token")
+        fix = "is it running? 'systemctl status phoned', or 'phoned run'; PHONED_SOCKET names another socket"
+        return Failure(UNREACHABLE, f"no phoned at {where} ({error})", fix)
+
+
+def _failure(response: httpx.Response) -> Failure:
+    try:
+        problem = response.json()
+        code, message = str(problem["code"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return Failure(ERROR, f"HTTP {response.status_code}: not an answer of phoned", "check --url")
+    exit_code = AUTH if code in _AUTH_CODES else _BY_STATUS.get(response.status_code, ERROR)
+    if "sip" in problem:
+        message = f"refused: {problem['sip']['code']} {problem['sip']['reason']}".rstrip()
+    elif problem.get("allowed_in"):
+        message = f"{message} (works when: {', '.join(problem['allowed_in'])})"
+    return Failure(exit_code, message, _FIXES.get(code, ""), problem)

@@ -1,0 +1,248 @@
+"""The commands of `phonectl`. Exit codes: 0 ok, 1 error, 2 usage, 3 daemon not reachable, 4 not found, 5 wrong state,
+6 call not answered, 7 auth, 8 timeout."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from api.ctl import output
+from api.ctl.client import UNREACHABLE, USAGE, Failure
+from api.ctl.session import Options, command, segment, session
+from api.ctl.session import app as app
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")]
+Call = Annotated[str | None, typer.Argument(help="The call's id; may be left out when only one call fits.")]
+AccountName = Annotated[str, typer.Argument(help="The account's id.")]
+
+RECONNECT_S = 60.0
+"""How long `events --follow` looks for a daemon that went away."""
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    socket: Annotated[str | None, typer.Option(help="The daemon's unix socket (PHONED_SOCKET).")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The daemon's address (PHONED_URL), e.g. http://127.0.0.1:8760.")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="A file that holds a token (or PHONED_TOKEN).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Control a running phoned."""
+    context.obj = Options(socket=socket, url=url, token_file=token_file, as_json=as_json, environ=os.environ)
+
+
+@command("status")
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """The phone at a glance."""
+    on = session(context, as_json)
+    on.show(on.client.get("/v1/status"), output.status)
+
+
+@command("accounts")
+def accounts(context: typer.Context, as_json: Json = False) -> None:
+    """The accounts and their registrations."""
+    on = session(context, as_json)
+    found = on.client.get("/v1/accounts")["data"]
+    on.show(found, output.accounts)
+
+
+@command("register")
+def register(context: typer.Context, account: AccountName, as_json: Json = False) -> None:
+    """Register an account, now if it waits for its next attempt."""
+    on = session(context, as_json)
+    on.client.post(f"/v1/accounts/{segment(account)}/register")
+    on.show(on.client.post(f"/v1/accounts/{segment(account)}/retry"), lambda view: output.accounts([view]))
+
+
+@command("unregister")
+def unregister(context: typer.Context, account: AccountName, as_json: Json = False) -> None:
+    """Take an account off its registrar."""
+    on = session(context, as_json)
+    on.show(on.client.post(f"/v1/accounts/{segment(account)}/unregister"), lambda view: output.accounts([view]))
+
+
+@command("call")
+def call(
+    context: typer.Context,
+    to: Annotated[str, typer.Argument(help="A SIP URI, a name at the account's domain, or a number like +49...")],
+    account: Annotated[str | None, typer.Option(help="The account; may be left out when there is one.")] = None,
+    wait: Annotated[
+        Literal["none", "ringing", "answered"], typer.Option(help="Return when it rings or is answered.")
+    ] = "none",
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds until nobody answers.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Call somebody. With --wait, exit code 6 says that the call was refused, 8 that nobody answered."""
+    on = session(context, as_json)
+    if account is None:
+        known = [view["id"] for view in on.client.get("/v1/accounts")["data"]]
+        if len(known) != 1:
+            raise Failure(USAGE, f"there are {len(known)} accounts", "give --account, one of: " + ", ".join(known))
+        account = known[0]
+    body = {"account": account, "to": to, "wait": wait, "timeout_s": timeout}
+    on.show(on.client.post("/v1/calls", body, timeout_s=timeout + 15.0), lambda view: output.calls([view]))
+
+
+@command("calls")
+def calls(
+    context: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="Ended calls too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 100,
+    as_json: Json = False,
+) -> None:
+    """The calls, newest first."""
+    on = session(context, as_json)
+    states = None if every else ["queued", "dialing", "ringing", "early_media", "active"]
+    on.show(on.client.get("/v1/calls", state=states, limit=limit)["data"], output.calls)
+
+
+@command("answer")
+def answer(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+    """Answer an incoming call."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "ringing", direction="in"), "answer")
+
+
+@command("reject")
+def reject(
+    context: typer.Context,
+    call: Call = None,
+    code: Annotated[int, typer.Option(min=400, max=699, help="The SIP status to refuse with.")] = 486,
+    as_json: Json = False,
+) -> None:
+    """Refuse an incoming call."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "ringing", direction="in"), "reject", {"code": code})
+
+
+@command("hangup")
+def hangup(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+    """End a call."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "queued", "dialing", "ringing", "early_media", "active"), "hangup")
+
+
+@command("hold")
+def hold(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+    """Put the far end on hold."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "active"), "hold")
+
+
+@command("unhold")
+def unhold(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+    """Talk again."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "active"), "unhold")
+
+
+@command("mute")
+def mute(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+    """Send silence."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "active"), "mute")
+
+
+@command("unmute")
+def unmute(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+    """Send sound again."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "active"), "unmute")
+
+
+@command("dtmf")
+def dtmf(
+    context: typer.Context,
+    digits: Annotated[str, typer.Argument(help="0-9 * # A-D, and w for half a second.")],
+    call: Call = None,
+    method: Annotated[Literal["auto", "rfc4733", "info", "inband"], typer.Option()] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Send digits."""
+    on = session(context, as_json)
+    on.verb(on.only_call(call, "active"), "dtmf", {"digits": digits, "method": method})
+
+
+@command("play")
+def play(
+    context: typer.Context,
+    file: Annotated[str | None, typer.Argument(help="A file below the media directory.")] = None,
+    call: Call = None,
+    tone: Annotated[str | None, typer.Option(help="A tone in the place of a file.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Over and over.")] = False,
+    mix: Annotated[bool, typer.Option("--mix", help="Beside the other sources.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play a file or a tone into a call."""
+    on = session(context, as_json)
+    if (file is None) == (tone is None):
+        raise Failure(USAGE, "give a file or --tone", "phonectl play welcome.wav")
+    source = {"tone": tone} if file is None else {"file": file}
+    body = {**source, "loop": loop, "mix": mix}
+    on.show(on.client.post(f"/v1/calls/{on.only_call(call, 'active')}/play", body), output.pairs)
+
+
+@command("record")
+def record(
+    context: typer.Context,
+    call: Call = None,
+    stop: Annotated[str | None, typer.Option(help="Stop this recording.")] = None,
+    format_: Annotated[Literal["wav", "opus"], typer.Option("--format")] = "wav",
+    channels: Annotated[Literal["stereo", "mixed"], typer.Option()] = "stereo",
+    as_json: Json = False,
+) -> None:
+    """Record a call, or stop doing so."""
+    on = session(context, as_json)
+    if stop is not None:
+        on.show(on.client.post(f"/v1/recordings/{segment(stop)}/stop"), output.pairs)
+        return
+    body = {"format": format_, "channels": channels}
+    on.show(on.client.post(f"/v1/calls/{on.only_call(call, 'active')}/record", body), output.pairs)
+
+
+@command("stats")
+def stats(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+    """How good the call sounds."""
+    on = session(context, as_json)
+    on.show(on.client.get(f"/v1/calls/{on.only_call(call, 'active')}/stats"), output.pairs)
+
+
+@command("events")
+def events(
+    context: typer.Context,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on, also across a restart of the daemon.")] = False,
+    after: Annotated[int | None, typer.Option(min=0, help="Begin behind this sequence number.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, without --follow.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """What happened; with --follow what happens. One line each (NDJSON with --json)."""
+    on = session(context, as_json)
+    if not follow:
+        for item in on.client.get("/v1/events", after=after, limit=limit)["data"]:
+            on.show(item, output.event)
+        return
+    lost_at: float | None = None
+    while True:
+        try:
+            for item in on.client.follow(after):
+                if lost_at is not None:
+                    output.note("phonectl: connected again")
+                    lost_at = None
+                after = item.get("seq", item["data"].get("last_seq", after))
+                on.show(item, output.event)
+        except Failure as failure:
+            # the first attempt must work; later ones may find a daemon that is being restarted
+            if failure.code != UNREACHABLE or after is None:
+                raise
+            if lost_at is not None and time.monotonic() - lost_at > RECONNECT_S:
+                raise
+        if lost_at is None:
+            output.note("phonectl: connection lost, looking for the daemon")
+            lost_at = time.monotonic()
+        time.sleep(1.0)
