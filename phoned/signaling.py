@@ -142,8 +142,8 @@ class Signaling:
         on_session(session)
         self._turn(events)
 
-    def ring(self, session: str) -> None:
-        self._turn(self._agent.ring(session, self._now()))
+    def ring(self, session: str, *, status: int = 180, early_media: bool = False) -> None:
+        self._turn(self._agent.ring(session, self._now(), status=status, early_media=early_media))
 
     def answer(self, session: str) -> None:
         self._turn(self._agent.answer(session, self._now()))
