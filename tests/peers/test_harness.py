@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import ssl
+from hashlib import md5
 from typing import Literal
 
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -23,8 +25,6 @@ from tests.support.child import until
 
 def register(socket: ClientConnection, kamailio: Kamailio, user: str, secret: str) -> list[int]:
     """REGISTER, once more with credentials if asked; returns the statuses."""
-    from hashlib import md5  # the registrar asks for MD5
-
     uri, statuses, credentials = f"sip:{kamailio.domain}", list[int](), ""
     for cseq in (1, 2):
         socket.send(
@@ -77,6 +77,8 @@ def test_kamailio_fails_as_told_and_forgets_it(kamailio: Kamailio) -> None:
         assert register(socket, kamailio, "dave", password("dave")) == [503]
         assert register(socket, kamailio, "dave", password("dave")) == [401, 200]
         assert kamailio.close_connections() == 1
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=5)
 
 
 @pytest.mark.parametrize(("caller", "callee"), [("jssip", "sipjs"), ("sipjs", "jssip")])

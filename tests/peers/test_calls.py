@@ -1,0 +1,174 @@
+"""Calls between phoned and Chromium, both directions and both libraries: what is heard, how fast packets go."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from tests.peers.conftest import OpenPage
+from tests.peers.harness.browser import Library, Page
+from tests.peers.harness.phone import (
+    ACCOUNT,
+    PHONE_HZ,
+    USER,
+    assert_rate,
+    assert_tone,
+    ended,
+    packets,
+    play_tone,
+    rates,
+    record,
+    wait_flowing,
+)
+from tests.support.daemon import PhonedProcess
+
+LIBRARIES: tuple[Library, ...] = ("jssip", "sipjs")
+PAGE_HZ = 440.0
+
+
+def connect(phone: PhonedProcess, page: Page, direction: Literal["out", "in"]) -> str:
+    """A call that is up, with audio in both directions; returns its id."""
+    if direction == "out":
+        call = phone.place(ACCOUNT, "bob")
+    else:
+        page.call(USER)
+        call = phone.incoming()
+        phone.verb(call, "answer")
+    phone.events.wait_for("call.answered", lambda data: data["call"]["id"] == call)
+    page.wait_flowing()
+    wait_flowing(phone, call)
+    return call
+
+
+@pytest.mark.parametrize("hangs_up", ["phone", "page"])
+@pytest.mark.parametrize("direction", ["out", "in"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_both_hear_each_others_tone(
+    phone: PhonedProcess,
+    open_page: OpenPage,
+    library: Library,
+    direction: Literal["out", "in"],
+    hangs_up: Literal["phone", "page"],
+) -> None:
+    page = open_page("bob", library, tone_hz=PAGE_HZ)
+    call = connect(phone, page, direction)
+    view = phone.call(call)
+    assert (view["direction"], view["state"], view["account"]) == (direction, "active", ACCOUNT)
+    assert view["peer"]["number"] == "bob" or "bob@" in view["peer"]["uri"]
+    assert view["media"]["codec"] == "opus"
+    assert page.statistics().codec == "audio/opus"
+
+    play_tone(phone, call)
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
+    measured = rates(lambda: packets(phone, call), lambda: assert_tone(page.listen(2.0), PHONE_HZ))
+    assert_rate(measured.sent)
+    assert_rate(measured.received)
+    heard = record(phone, call, 1.2)
+    assert_tone(heard["remote"].last(1.0), PAGE_HZ)
+    assert_tone(heard["local"].last(1.0), PHONE_HZ)
+    stats = phone.stats(call)
+    assert stats["codec"] == "opus"
+    assert stats["packets_lost"] == 0
+    assert stats["mos"] > 4.0
+
+    if hangs_up == "phone":
+        phone.verb(call, "hangup")
+    else:
+        page.hangup()
+    page.wait_for("ended")
+    end = ended(phone, call)
+    assert (end["cause"], end["by"]) == ("completed", "local" if hangs_up == "phone" else "remote")
+    view = phone.call(call)
+    assert view["state"] == "ended"
+    assert view["duration_s"] > 3
+    assert phone.verb(call, "hold", status=410)["code"] == "gone"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_phone_holds_and_resumes(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
+    page = open_page("bob", library)
+    call = connect(phone, page, "out")
+    play_tone(phone, call)
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
+
+    assert phone.verb(call, "hold")["hold"] == {"local": True, "remote": False}
+    held = phone.events.wait_for("call.held")
+    page.wait_silence()
+    assert page.state()["direction"] in {"recvonly", "inactive"}
+    measured = rates(lambda: packets(phone, call), lambda: page.listen(1.0))
+    assert measured.received < 2, "the far end sends nothing while it is held"
+    assert page.listen(0.5).level_dbfs < -60
+
+    assert phone.verb(call, "unhold")["hold"] == {"local": False, "remote": False}
+    phone.events.wait_for("call.unheld", after=held)
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone again")
+    assert page.state()["direction"] == "sendrecv"
+    measured = rates(lambda: packets(phone, call), lambda: assert_tone(page.listen(1.5), PHONE_HZ))
+    assert_rate(measured.received)
+    assert_tone(record(phone, call, 1.2)["remote"].last(0.8), PAGE_HZ)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_page_holds_and_resumes(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
+    page = open_page("bob", library)
+    call = connect(phone, page, "in")
+    play_tone(phone, call)
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
+
+    page.hold()
+    held = phone.events.wait_for("call.held")
+    assert held.call["hold"] == {"local": False, "remote": True}
+    page.wait_silence()
+    measured = rates(lambda: packets(phone, call), lambda: page.listen(1.0))
+    assert measured.sent < 2, "nothing is sent to a far end that does not listen"
+
+    page.unhold()
+    resumed = phone.events.wait_for("call.unheld", after=held)
+    assert resumed.call["hold"] == {"local": False, "remote": False}
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone again")
+    measured = rates(lambda: packets(phone, call), lambda: assert_tone(page.listen(1.5), PHONE_HZ))
+    assert_rate(measured.sent)
+    assert_rate(measured.received)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_page_restarts_ice(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
+    page = open_page("bob", library)
+    call = connect(phone, page, "in")
+    play_tone(phone, call)
+    before = phone.stats(call)
+    page.restart_ice()
+    page.wait_until(lambda: phone.stats(call)["ice_generation"] > before["ice_generation"], "a new ICE generation")
+    measured = rates(lambda: packets(phone, call), lambda: assert_tone(page.listen(2.0), PHONE_HZ))
+    assert_rate(measured.sent)
+    assert_rate(measured.received)
+    assert phone.stats(call)["dtls_generation"] == before["dtls_generation"], "the DTLS association is kept"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_digits_go_both_ways(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
+    page = open_page("bob", library, tone_hz=0)
+    call = connect(phone, page, "out")
+    heard = page.listen(4.0, lambda: phone.verb(call, "dtmf", digits="159#", method="rfc4733"))
+    assert heard.dtmf() == "159#"
+    page.dtmf("7*2")
+    phone.events.wait_for("call.dtmf", lambda data: data["digit"] == "2")
+    received = phone.events.of("call.dtmf", call)
+    assert [event.data["digit"] for event in received] == ["7", "*", "2"]
+    assert {event.data["method"] for event in received} == {"rfc4733"}
+    assert all(60 <= event.data["duration_ms"] <= 160 for event in received)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_mute_silences_the_phone_only(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
+    page = open_page("bob", library)
+    call = connect(phone, page, "out")
+    play_tone(phone, call)
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
+    assert phone.verb(call, "mute")["muted"] is True
+    page.wait_silence()
+    measured = rates(lambda: packets(phone, call), lambda: page.listen(1.0))
+    assert_rate(measured.received)
+    assert phone.verb(call, "unmute")["muted"] is False
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone again")
