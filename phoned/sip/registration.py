@@ -11,6 +11,7 @@ pre-emptive credentials are challenged, the challenge is answered as if none had
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -18,7 +19,7 @@ from phoned.errors import AtCapacity
 from phoned.sip.accessors import min_expires, retry_after
 from phoned.sip.auth import ChallengeOutcome, DigestClient
 from phoned.sip.binding import MOST_EXPIRES_S, read_binding
-from phoned.sip.challenge import challenges
+from phoned.sip.challenge import Challenge, Credentials, challenges
 from phoned.sip.events import (
     AccountId,
     Event,
@@ -294,16 +295,16 @@ class Registration:
         if all(each.realm != digest.realm for each in found):
             return self._failed(attempt, FailureCause.FOREIGN_REALM, response)
         tries = attempt.tries.get(status, 0)
-        outcome = digest.consider(found, sent=attempt.sent.get(status) if tries else None)
+        outcome = _consider(digest, found, attempt.sent.get(status), tries)
         if outcome is ChallengeOutcome.UNSUPPORTED:
             return self._failed(attempt, FailureCause.UNANSWERABLE, response)
         self._digests[status] = digest
         attempt.challenges += 1
-        if outcome is not ChallengeOutcome.STALE:
-            attempt.tries[status] = tries = tries + 1
-        if outcome is ChallengeOutcome.REFUSED or tries > MOST_TRIES or attempt.challenges > MOST_CHALLENGES:
+        if outcome is ChallengeOutcome.REFUSED or attempt.challenges > MOST_CHALLENGES:
             digest.forget()
             return self._failed(attempt, FailureCause.AUTH, response)
+        if outcome is ChallengeOutcome.ANSWER:
+            attempt.tries[status] = tries + 1
         return self._send(attempt, now)
 
     def _failed(
@@ -321,3 +322,21 @@ class Registration:
                 retry_after_s=None if after_s is None else float(after_s),
             )
         ]
+
+
+def _consider(digest: DigestClient, found: Sequence[Challenge], sent: str | None, tries: int) -> ChallengeOutcome:
+    """What to do with the challenges of one response, after ``tries`` answers within this attempt.
+
+    A refusal of credentials that were sent before anybody asked is a first challenge like any other. After that, a new
+    nonce gets one more answer: behind a load balancer the next registrar need not know the nonce of the first.
+    """
+    outcome = digest.consider(found, sent=sent)
+    if outcome is ChallengeOutcome.REFUSED and sent is not None:
+        nonce = Credentials.parse(sent).get("nonce")
+        if tries == 0 or (tries < MOST_TRIES and all(each.nonce != nonce for each in found)):
+            outcome = digest.consider(found)
+    if outcome is ChallengeOutcome.ANSWER and not digest.ready:
+        # RFC 2069: a nonce without a count, which this server offers again
+        digest.forget()
+        digest.consider(found)
+    return outcome
