@@ -312,7 +312,9 @@ class Account:
             self._register_overdue()
             return
         cause = Cause.REGISTER_TIMEOUT if event.status == 408 else Cause.REFUSED
-        self._note(cause, f"{event.status or ''} {event.reason}".strip(), event.status)
+        detail = f"{event.status or ''} {event.reason}".strip() or event.cause
+        log.warning("%s: REGISTER came to nothing: %s", self.id, detail)
+        self._note(cause, detail, event.status)
         self._bus.publish("account.registration_failed", account=self.view(), cause=str(cause), sip_code=event.status)
         self._mark_outage()
         self._stop_ping()

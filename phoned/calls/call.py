@@ -17,7 +17,7 @@ from phoned.calls.audio import CallAudio
 from phoned.calls.ending import end_of, lost_reason
 from phoned.calls.negotiation import Negotiation
 from phoned.clock import WallClock, wall_clock
-from phoned.errors import DeadlineExceeded, Gone, PhonedError, Refused, UnavailableError, WrongState
+from phoned.errors import DeadlineExceeded, Gone, NotRegistered, PhonedError, Refused, UnavailableError, WrongState
 from phoned.events import EventBus
 from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished
 from phoned.media.session import MediaSession
@@ -443,6 +443,8 @@ class Call:
         end = self._view.end
         if end is not None and end.cause is EndCause.NO_ANSWER and end.by == "system":
             return DeadlineExceeded("nobody answered in time")
+        if end is not None and end.cause is EndCause.UNREACHABLE and end.by == "system":
+            return NotRegistered(f"account {self.account} has no flow to the server", retry_after_s=5)
         return self._refusal()
 
     def _enter(self, state: CallState) -> None:

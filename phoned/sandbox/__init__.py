@@ -1,4 +1,4 @@
-"""The sandbox: an exchange in a box (SIP over WebSocket, registrar, test lines, fault switches), built from the SIP core.
+"""The sandbox: an exchange in a box (registrar, test lines, calls, fault switches), built from the SIP core itself.
 
 For the demo, `phoned sandbox`, the doctor and fast tests. The running daemon never imports it.
 """

@@ -118,7 +118,7 @@ class Registrar:
         response = self._answer(request, 200, "OK")
         binding = self.binding(user, now)
         if binding is not None:
-            instance = wanted[0].parameters.get("+sip.instance") if wanted else None
+            instance = wanted[0].parameters.raw("+sip.instance") if wanted else None
             tail = f";+sip.instance={instance};reg-id=1" if instance else ""
             response.headers.add("Contact", f"<{binding.contact}>{tail};expires={round(binding.expires_at - now)}")
             response.headers.add("Flow-Timer", "30")
