@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from phoned.errors import InvalidValue, MalformedMessage
-from phoned.sip.account import AccountParameters, Limits
 from phoned.sip.accessors import cseq
+from phoned.sip.account import AccountParameters, Limits
 from phoned.sip.auth import ChallengeOutcome, DigestClient
 from phoned.sip.challenge import challenges
 from phoned.sip.events import AccountId, Registered
@@ -58,6 +58,8 @@ class AccountCore:
         """What requests go out on: the flow that registered last, or was adopted."""
         self.flows: set[FlowId] = set()
         """All that are up."""
+        self.trusted: set[FlowId] = set()
+        """Those that were registered, or adopted if that is enough: calls are taken from them."""
         self.registered: Registered | None = None
         self.contact_user = parameters.contact_user or aor.uri.user or core.random.token()[:12]
         self.registration = Registration(
@@ -159,9 +161,7 @@ class AccountCore:
         to be answered. The realm is pinned at first use; inside a dialog no new realm is learnt."""
         asked, answered = _CHALLENGES[response.status]
         offered = [challenge for challenge in challenges(response, asked) if challenge.is_digest]
-        known = self._realms.get(response.status)
-        if known is None and not in_dialog and offered:
-            known = offered[0].realm
+        known = self._realm(response.status, [challenge.realm for challenge in offered], in_dialog=in_dialog)
         if known is None or self.parameters.secret is None:
             return None
         digest = self._digests.get(known)
@@ -172,11 +172,25 @@ class AccountCore:
         if outcome not in (ChallengeOutcome.ANSWER, ChallengeOutcome.STALE):
             return None
         self._digests[known] = digest
-        self._realms[response.status] = known
+        if not in_dialog:
+            self._realms[response.status] = known
         again = Request(request.method, request.uri, request.headers.copy(), request.body)
         again.headers.set("CSeq", f"{cseq(request).number + 1} {request.method}")
         again.headers.set(answered, digest.authorization(request.method, request.uri, request.body))
         return again
+
+    def _realm(self, status: int, offered: list[str], *, in_dialog: bool) -> str | None:
+        """Which of the realms that ask may be answered."""
+        proven = self.registration.realms
+        if in_dialog:
+            return next((realm for realm in offered if realm in proven or realm in self._realms.values()), None)
+        pinned = self._realms.get(status)
+        if pinned is not None:
+            return pinned if pinned in offered else None
+        trusted = next((realm for realm in offered if realm in proven), None)
+        if trusted is not None or (proven and status == 401):
+            return trusted  # a registrar that knows us has one realm: another's 401 comes from the far end
+        return offered[0] if offered else None
 
 
 _CHALLENGES = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}

@@ -53,15 +53,12 @@ class Dialog:
 
     @classmethod
     def uac(cls, request: Request, response: Response) -> Dialog:
-        """From our request and a response with a To tag (12.1.2). Raises MalformedMessage without a usable Contact in
-        a 2xx."""
+        """From our request and a response with a To tag (12.1.2)."""
         far, near = to(response), from_(request)
-        if far.tag is None:
-            raise MalformedMessage("response has no To tag")
         dialog = cls(
             call_id=request.headers.get("Call-ID") or "",
             local_tag=near.tag or "",
-            remote_tag=far.tag,
+            remote_tag=far.tag or "",
             local=_untagged(near),
             remote=_untagged(far),
             local_cseq=cseq(request).number,
@@ -116,8 +113,12 @@ class Dialog:
 
     def request(self, method: str) -> Request:
         """The next request of this dialog, with a CSeq of its own (12.2.1.1)."""
+        return self._build(method, self.next_cseq())
+
+    def next_cseq(self) -> int:
+        """A number for the next request of ours."""
         self.local_cseq += 1
-        return self._build(method, self.local_cseq)
+        return self.local_cseq
 
     def ack(self, number: int) -> Request:
         """The ACK of the 2xx to the INVITE with this CSeq number."""

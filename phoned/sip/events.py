@@ -6,10 +6,8 @@ opaque bytes. A session yields exactly one `Ended`, and nothing after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 AccountId = str
 SessionId = str
@@ -311,7 +309,7 @@ class RequestAnswered:
     method: str
     status: int
     reason: str
-    headers: Mapping[str, Any]
+    headers: tuple[tuple[str, str], ...]
 
 
 Event = (

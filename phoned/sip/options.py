@@ -71,7 +71,7 @@ def has_to_tag(request: Request) -> bool:
     return to(request).tag is not None
 
 
-# --- judging a request before anybody looks at its meaning (RFC 3261 8.2.1 - 8.2.3) ------------------------------------
+# --- judging a request before anybody looks at its meaning (RFC 3261 8.2.1 - 8.2.3)
 
 
 def unacceptable(request: Request) -> Response | None:

@@ -8,60 +8,210 @@ Every input takes ``now`` (monotonic seconds) and returns the events it caused, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from phoned.errors import AtCapacity, Gone, InvalidValue, MalformedMessage, NotFound, NotRegistered
+from phoned.sip import inbound
+from phoned.sip.accessors import call_id, from_, to
 from phoned.sip.account import AccountParameters, FlowParameters, Limits
-from phoned.sip.events import AccountId, Event, FlowId, ModifyCause, SessionId, Token
+from phoned.sip.core import AccountCore, Core, checked_headers
+from phoned.sip.events import (
+    AccountId,
+    EndCause,
+    Event,
+    FlowId,
+    ModifyCause,
+    Party,
+    Registered,
+    SessionId,
+    Token,
+    Unregistered,
+)
+from phoned.sip.invite_session import accept, close, connect, journal, messages, modify
+from phoned.sip.invite_session.session import InviteSession
+from phoned.sip.invite_session.state import InviteState
+from phoned.sip.io import Outbox, Random, TimerSet, TimerValues
+from phoned.sip.message import Request, is_keepalive, parse, response_to, salvaged
+from phoned.sip.options import respond_to, unacceptable
+from phoned.sip.standalone import Standalone
+from phoned.sip.transaction import AckReceived, Delivery, RequestReceived, TransactionEvent, TransactionKey
+from phoned.sip.transaction_layer import TransactionLayer, TransactionLimits
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """What went wrong since the start."""
+
+    malformed: int = 0
+    """Bytes that were no message."""
+    unknown_flow: int = 0
+    internal_errors: int = 0
+    """Exceptions that were contained. Anything but 0 is a bug."""
+    refused_new: int = 0
+    """New requests that were refused for want of room."""
 
 
 class UserAgent:
     """Driven by `phoned.signaling`. Verbs about things that do not exist raise `phoned.errors.UsageError`."""
 
-    def __init__(self, *, random: Any, limits: Limits | None = None) -> None: ...
+    def __init__(
+        self,
+        *,
+        random: Random,
+        limits: Limits | None = None,
+        timers: TimerValues | None = None,
+        transaction_limits: TransactionLimits | None = None,
+    ) -> None:
+        self.counters = Counters()
+        self._limits = limits or Limits()
+        self._outbox = Outbox()
+        self._layer = TransactionLayer(outbox=self._outbox, random=random, timers=timers, limits=transaction_limits)
+        self._core = Core(layer=self._layer, random=random, limits=self._limits, timers=timers or TimerValues())
+        self._accounts: dict[AccountId, AccountCore] = {}
+        self._flows: dict[FlowId, AccountCore] = {}
+        self._sessions: dict[SessionId, InviteSession] = {}
+        self._dialogs: dict[tuple[str, str], InviteSession] = {}
+        self._timers: TimerSet[SessionId] = TimerSet()
+        self._bucket = inbound.TokenBucket(self._limits)
+
+    @property
+    def layer(self) -> TransactionLayer:
+        """The transactions, for counters and tests."""
+        return self._layer
+
+    def __len__(self) -> int:
+        """Sessions that are not forgotten yet, ended ones with words on the wire included."""
+        return len(self._sessions)
 
     # --- accounts and flows
 
-    def add_account(self, account: AccountId, parameters: AccountParameters) -> None: ...
+    def add_account(self, account: AccountId, parameters: AccountParameters) -> None:
+        """Raises InvalidValue for parameters that cannot be, or for an account that is there already."""
+        if account in self._accounts:
+            raise InvalidValue(f"account {account} exists already")
+        self._accounts[account] = AccountCore(account, parameters, self._core)
 
     def remove_account(self, account: AccountId, now: float) -> list[Event]:
         """Ends its sessions (without a word on the wire) and forgets it."""
-        ...
+        known = self._account(account)
+        events: list[Event] = []
+        for session in [session for session in self._sessions.values() if session.account is known]:
+            session.end(EndCause.FLOW_LOST, Party.LOCAL)
+            events += session.take()
+            self._forget(session)
+        for flow in tuple(known.flows):
+            self._flows.pop(flow, None)
+            self._layer.flow_down(flow, now)
+        del self._accounts[account]
+        return events
 
     def flow_up(self, flow: FlowId, account: AccountId, parameters: FlowParameters, now: float) -> list[Event]:
         """A connected flow. It is not used for calls before it is registered or adopted."""
-        ...
+        known = self._account(account)
+        if flow in self._flows:
+            raise InvalidValue(f"flow {flow} is up already")
+        self._flows[flow] = known
+        known.flows.add(flow)
+        self._layer.flow_up(flow, parameters)
+        return []
 
     def flow_down(self, flow: FlowId, now: float) -> list[Event]:
         """The flow is gone: its transactions fail, established sessions wait for the next flow."""
-        ...
+        known = self._flows.pop(flow, None)
+        if known is None:
+            return []
+        known.flows.discard(flow)
+        known.trusted.discard(flow)
+        if known.flow == flow:
+            known.flow = None
+        return self._deal(self._layer.flow_down(flow, now), now)
 
     def move_account(self, account: AccountId, flow: FlowId, now: float) -> list[Event]:
         """Adopt ``flow`` for everything the account says from now on; its sessions move there. `Registered` on a flow
         adopts it by itself."""
-        ...
+        known = self._account(account)
+        if flow not in known.flows:
+            raise NotFound(f"flow {flow} is not up")
+        known.flow = flow
+        if known.parameters.allow_unregistered_incoming:
+            known.trusted.add(flow)
+        events: list[Event] = []
+        for session in [session for session in self._sessions.values() if session.account is known]:
+            session.move(flow, now)
+            events += self._settled(session)
+        return events
 
     # --- bytes and time
 
     def receive(self, flow: FlowId, data: bytes, now: float) -> list[Event]:
         """One message (or keep-alive) from the network. Never raises, whatever the bytes are."""
-        ...
+        if flow not in self._flows:
+            self.counters.unknown_flow += 1
+            return []
+        if is_keepalive(data):
+            if data == b"\r\n\r\n":
+                self._outbox.send(flow, b"\r\n")  # RFC 5626 4.4.1
+            return []
+        try:
+            message = parse(data)
+        except MalformedMessage as error:
+            self.counters.malformed += 1
+            self._refuse_malformed(flow, error)
+            return []
+        except Exception:
+            self.counters.internal_errors += 1
+            log.exception("a message could not be parsed")
+            return []
+        return self._deal(self._layer.receive(flow, message, now), now)
 
-    def tick(self, now: float) -> list[Event]: ...
+    def _refuse_malformed(self, flow: FlowId, error: MalformedMessage) -> None:
+        request = salvaged(error)
+        if request is None or request.method == "ACK":
+            return
+        try:
+            tag = self._core.random.token()
+            self._layer.respond_statelessly(flow, response_to(request, error.status, to_tag=tag))
+        except (MalformedMessage, InvalidValue):
+            pass  # what cannot be answered is dropped
+
+    def tick(self, now: float) -> list[Event]:
+        """Fire what is due."""
+        events = self._deal(self._layer.tick(now), now)
+        for session_id in self._timers.due(now):
+            session = self._sessions[session_id]
+            try:
+                session.tick(now)
+            except Exception:
+                self._crashed(session)
+            events += self._settled(session)
+        return self._registered(events, now)
 
     def next_timer(self) -> float | None:
         """When `tick` is wanted next."""
-        ...
+        deadlines = [at for at in (self._layer.next_timer(), self._timers.next()) if at is not None]
+        return min(deadlines) if deadlines else None
 
     def outbox(self) -> list[tuple[FlowId, bytes]]:
         """What to send, in order; emptied by the call."""
-        ...
+        return self._outbox.drain()
 
     # --- registration
 
-    def register(self, account: AccountId, flow: FlowId, now: float, expires_s: int | None = None) -> list[Event]: ...
+    def register(self, account: AccountId, flow: FlowId, now: float, expires_s: int | None = None) -> list[Event]:
+        """Bind, or refresh, over ``flow``."""
+        return self._account(account).registration.register(flow, now, expires_s)
 
-    def unregister(self, account: AccountId, now: float) -> list[Event]: ...
+    def unregister(self, account: AccountId, now: float) -> list[Event]:
+        """Remove the binding, over the flow that the account uses. Raises NotRegistered without one."""
+        known = self._account(account)
+        if known.flow is None:
+            raise NotRegistered(f"account {account} has no flow")
+        return known.registration.unregister(known.flow, now)
 
     # --- calls
 
@@ -76,61 +226,314 @@ class UserAgent:
         offerless: bool = False,
     ) -> tuple[SessionId, list[Event]]:
         """A new outgoing call. Without ``offer`` (and not ``offerless``) a `DescriptionWanted` comes first."""
-        ...
+        known = self._account(account)
+        if known.flow is None:
+            raise NotRegistered(f"account {account} has no flow")
+        if self._live() >= self._limits.sessions:
+            raise AtCapacity("too many calls")
+        session = self._new_session(known, known.flow, InviteState.PREPARING)
+        connect.start(session, target, checked_headers(headers), offer, offerless, now)
+        self._keep(session)
+        return session.id, self._settled(session)
 
     def ring(self, session: SessionId, now: float, *, status: int = 180, early_media: bool = False) -> list[Event]:
         """Send a provisional response; ``early_media`` asks for an answer to go with it (183 as a rule)."""
-        ...
+        if not 100 < status < 200:
+            raise InvalidValue("a provisional response has a status of 101 to 199")
+        found = self._session(session)
+        accept.ring(found, status, early_media, now)
+        return self._settled(found)
 
     def answer(self, session: SessionId, now: float) -> list[Event]:
         """Answer an incoming call: a `DescriptionWanted` follows when none was given yet."""
-        ...
+        found = self._session(session)
+        accept.answer(found, now)
+        return self._settled(found)
 
     def reject(
         self, session: SessionId, now: float, *, status: int = 486, reason: str = "", retry_after_s: int | None = None
-    ) -> list[Event]: ...
+    ) -> list[Event]:
+        """Refuse an incoming call."""
+        if not 300 <= status < 700:
+            raise InvalidValue("a refusal has a status of 300 to 699")
+        found = self._session(session)
+        accept.reject(found, status, reason, retry_after_s, now)
+        return self._settled(found)
 
     def hangup(self, session: SessionId, now: float, *, reason: str | None = None) -> list[Event]:
         """Make it end, whatever its state: CANCEL, BYE or a refusal. ``reason`` is a Reason header value. `Ended`
-        comes at once after an answered call (the BYE is on its way), and with the final response before that."""
-        ...
+        comes at once after an answered call (the BYE is on its way), and with the final response before that. Ending
+        what has ended does nothing."""
+        found = self._sessions.get(session)
+        if found is None or found.ended:
+            return []
+        close.hangup(found, now, reason)
+        return self._settled(found)
 
     def reinvite(
-        self, session: SessionId, now: float, cause: ModifyCause, *, offer: bytes | None = None
+        self,
+        session: SessionId,
+        now: float,
+        cause: ModifyCause,
+        *,
+        offer: bytes | None = None,
+        use_update: bool = False,
     ) -> list[Event]:
-        """One state-preserving re-INVITE; wishes that come while one is in flight are gathered into the next."""
-        ...
+        """One state-preserving re-INVITE (or UPDATE, where the far end can); wishes that come while one is in flight
+        are gathered into the next."""
+        found = self._session(session)
+        modify.wish(found, cause, offer, use_update, now)
+        return self._settled(found)
 
     def info(
         self, session: SessionId, content_type: str, body: bytes, now: float, *, info_package: str | None = None
-    ) -> tuple[Token, list[Event]]: ...
-
-    def message(
-        self, account: AccountId, target: str, content_type: str, body: bytes, now: float
-    ) -> tuple[Token, list[Event]]: ...
+    ) -> tuple[Token, list[Event]]:
+        """Send an INFO; `RequestAnswered` tells what came of it."""
+        headers = [("Info-Package", info_package)] if info_package else []
+        return self._send_in_dialog(session, "INFO", content_type, body, now, headers)
 
     def session_message(
         self, session: SessionId, content_type: str, body: bytes, now: float
-    ) -> tuple[Token, list[Event]]: ...
+    ) -> tuple[Token, list[Event]]:
+        """Send a MESSAGE inside a dialog; `RequestAnswered` tells what came of it."""
+        return self._send_in_dialog(session, "MESSAGE", content_type, body, now, [])
 
-    def options(self, account: AccountId, target: str, now: float) -> tuple[Token, list[Event]]: ...
+    def _send_in_dialog(
+        self,
+        session: SessionId,
+        method: str,
+        content_type: str,
+        body: bytes,
+        now: float,
+        headers: list[tuple[str, str]],
+    ) -> tuple[Token, list[Event]]:
+        found = self._session(session)
+        token = messages.send(found, method, content_type, body, now, headers)
+        return token, self._settled(found)
+
+    def message(
+        self, account: AccountId, target: str, content_type: str, body: bytes, now: float
+    ) -> tuple[Token, list[Event]]:
+        """Send a MESSAGE; `RequestAnswered` tells what came of it."""
+        return self._send_standalone(account, "MESSAGE", target, now, [("Content-Type", content_type)], body)
+
+    def options(self, account: AccountId, target: str, now: float) -> tuple[Token, list[Event]]:
+        """Ask what the far end can; `RequestAnswered` brings it."""
+        return self._send_standalone(account, "OPTIONS", target, now, [("Accept", "application/sdp")], b"")
+
+    def _send_standalone(
+        self,
+        account: AccountId,
+        method: str,
+        target: str,
+        now: float,
+        headers: list[tuple[str, str]],
+        body: bytes,
+    ) -> tuple[Token, list[Event]]:
+        known = self._account(account)
+        if known.flow is None:
+            raise NotRegistered(f"account {account} has no flow")
+        random = self._core.random
+        request = known.request(
+            method, target, call_id=random.token(), tag=random.token(), number=1, headers=[*headers, *known.agent]
+        )
+        request.body = body
+        token = random.token()
+        Standalone(token=token, core=self._core, account=known, flow=known.flow, request=request).start(now)
+        return token, []
 
     # --- descriptions
 
     def supply(self, token: Token, description: bytes, now: float) -> list[Event]:
         """The description that was wanted. A stale token is ignored."""
-        ...
+        found = self._wanting(token)
+        if found is None:
+            return []
+        found.supply(token, description, now)
+        return self._settled(found)
 
     def refuse(self, token: Token, status: int, now: float) -> list[Event]:
         """There will be none; ``status`` answers the far end where it waits for one. A stale token is ignored."""
-        ...
+        found = self._wanting(token)
+        if found is None:
+            return []
+        found.refuse(token, status if 400 <= status < 700 else 488, now)
+        return self._settled(found)
 
     # --- journal
 
     def snapshot(self, session: SessionId) -> Mapping[str, Any]:
-        """The confirmed dialog as plain JSON-able values."""
-        ...
+        """The confirmed dialog as plain JSON-able values. Raises WrongState before the call is answered."""
+        return journal.snapshot(self._session(session))
 
     def restore(self, account: AccountId, snapshot: Mapping[str, Any], now: float) -> SessionId:
         """A session from an earlier life; `reinvite` it when a flow is registered. Raises `InvalidValue`."""
-        ...
+        known = self._account(account)
+        session = self._new_session(known, -1 if known.flow is None else known.flow, InviteState.CONFIRMED)
+        journal.restore(session, snapshot, now)
+        if (session.call_id, session.local_tag) in self._dialogs:
+            raise InvalidValue("this dialog is here already")
+        self._keep(session)
+        self._settled(session)
+        return session.id
+
+    # --- routing
+
+    def _deal(self, deliveries: list[Delivery], now: float) -> list[Event]:
+        events: list[Event] = []
+        for owner, event in deliveries:
+            try:
+                if owner is None:
+                    events += self._unowned(event, now)
+                    continue
+                events += owner.on_transaction(event, now)
+            except Exception:
+                self._crashed(owner)
+            if isinstance(owner, InviteSession):
+                events += self._settled(owner)
+        return self._registered(events, now)
+
+    def _registered(self, events: list[Event], now: float) -> list[Event]:
+        """A registration that succeeded adopts its flow."""
+        dealt: list[Event] = []
+        for event in events:
+            dealt.append(event)
+            if isinstance(event, Registered) and event.flow in self._flows:
+                known = self._flows[event.flow]
+                known.registered = event
+                known.trusted.add(event.flow)
+                dealt += self.move_account(known.id, event.flow, now)
+                for session in [session for session in self._sessions.values() if session.account is known]:
+                    modify.on_registered(session, now)
+                    dealt += self._settled(session)
+            elif isinstance(event, Unregistered) and event.flow in self._flows:
+                known = self._flows[event.flow]
+                known.registered = None
+                known.trusted.clear()
+        return dealt
+
+    def _unowned(self, event: TransactionEvent, now: float) -> list[Event]:
+        match event:
+            case RequestReceived(key=key, request=request):
+                return self._on_request(key, request, now)
+            case AckReceived(request=request, flow=flow):
+                session = self._dialog_of(request, flow)
+                leg = session.find(from_(request).tag or "") if session is not None else None
+                if session is None or leg is None:
+                    return []
+                session.on_ack(request, leg, now)
+                return self._settled(session)
+            case _:
+                return []
+
+    def _on_request(self, key: TransactionKey, request: Request, now: float) -> list[Event]:
+        """A new request. Whatever goes wrong ends in a response."""
+        try:
+            return self._route(key, request, now)
+        except MalformedMessage as error:
+            self._answer(key, respond_to(request, error.status, tag=self._core.random.token()), now)
+        except Exception:
+            self._crashed(None)
+            self._answer(key, respond_to(request, 500, tag=self._core.random.token()), now)
+        return []
+
+    def _answer(self, key: TransactionKey, response: Any, now: float) -> None:
+        self._layer.respond(key, response, now)
+
+    def _route(self, key: TransactionKey, request: Request, now: float) -> list[Event]:
+        account = self._flows[key.flow]
+        refusal = unacceptable(request)
+        if refusal is not None:
+            return self._refuse(key, refusal, now)
+        if to(request).tag is not None:
+            session = self._dialog_of(request, key.flow)
+            leg = session.find(from_(request).tag or "") if session is not None else None
+            if session is None or leg is None:
+                return self._refuse(key, respond_to(request, 481), now)
+            try:
+                session.on_request(key, request, leg, now)
+            finally:
+                events = self._settled(session)
+            return events
+        refusal = inbound.refusal(request, account, key.flow)
+        if refusal is None and not self._bucket.take(now):
+            self.counters.refused_new += 1
+            refusal = inbound.no_room(request)
+        if refusal is None and request.method == "INVITE":
+            if self._live() < self._limits.sessions:
+                session = self._new_session(account, key.flow, InviteState.INCOMING)
+                accept.start(session, key, request, now)
+                self._keep(session)
+                return self._settled(session)
+            self.counters.refused_new += 1
+            refusal = inbound.no_room(request)
+        if refusal is not None:
+            return self._refuse(key, refusal, now)
+        return inbound.answer(self._core, account, key, request, now)
+
+    def _refuse(self, key: TransactionKey, response: Any, now: float) -> list[Event]:
+        if ";tag=" not in (response.headers.get("To") or ""):
+            response.headers.set("To", f"{response.headers.get('To')};tag={self._core.random.token()}")
+        self._layer.respond(key, response, now)
+        return []
+
+    def _crashed(self, owner: object) -> None:
+        """An exception of ours, contained: what it hit ends, everything else goes on."""
+        self.counters.internal_errors += 1
+        log.error("contained an error of our own", exc_info=True)
+        if isinstance(owner, InviteSession):
+            owner.end(EndCause.FAILED, Party.SYSTEM)
+
+    # --- bookkeeping
+
+    def _account(self, account: AccountId) -> AccountCore:
+        known = self._accounts.get(account)
+        if known is None:
+            raise NotFound(f"no account {account}")
+        return known
+
+    def _session(self, session: SessionId) -> InviteSession:
+        found = self._sessions.get(session)
+        if found is None:
+            raise NotFound(f"no session {session}")
+        if found.ended:
+            raise Gone(f"session {session} has ended")
+        return found
+
+    def _live(self) -> int:
+        return sum(not session.ended for session in self._sessions.values())
+
+    def _new_session(self, account: AccountCore, flow: FlowId, state: InviteState) -> InviteSession:
+        return InviteSession(
+            session=self._core.random.token(), core=self._core, account=account, flow=flow, state=state
+        )
+
+    def _keep(self, session: InviteSession) -> None:
+        self._sessions[session.id] = session
+        self._dialogs[session.call_id, session.local_tag] = session
+
+    def _forget(self, session: InviteSession) -> None:
+        self._sessions.pop(session.id, None)
+        self._dialogs.pop((session.call_id, session.local_tag), None)
+        self._timers.clear(session.id)
+
+    def _settled(self, session: InviteSession) -> list[Event]:
+        """After each input of a session: its events, its next timer, and whether it can be forgotten."""
+        events = session.take()
+        if session.finished:
+            self._forget(session)
+            return events
+        at = session.next_timer()
+        if at is None:
+            self._timers.clear(session.id)
+        else:
+            self._timers.set(session.id, at)
+        return events
+
+    def _dialog_of(self, request: Request, flow: FlowId) -> InviteSession | None:
+        """The session that a request means to be in; nobody reaches into the calls of another account."""
+        session = self._dialogs.get((call_id(request), to(request).tag or ""))
+        return session if session is not None and session.account is self._flows.get(flow) else None
+
+    def _wanting(self, token: Token) -> InviteSession | None:
+        return next((session for session in self._sessions.values() if token in session.wants), None)

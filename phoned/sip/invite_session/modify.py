@@ -1,0 +1,467 @@
+"""Changing an established session: re-INVITE and UPDATE, out and in, glare, refresh (RFC 3261 14, RFC 3311, RFC 4028).
+
+Ours go one at a time; wishes that come meanwhile are gathered into the next. A refusal leaves the session as it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phoned.errors import WrongState
+from phoned.sip.accessors import cseq, min_se, require, retry_after, session_expires, supported
+from phoned.sip.events import (
+    AnswerReceived,
+    DescriptionExpired,
+    DescriptionKind,
+    DialogChanged,
+    EndCause,
+    FlowSuspect,
+    Modified,
+    ModifyCause,
+    ModifyRefused,
+    Party,
+    RemoteModified,
+    Token,
+)
+from phoned.sip.invite_session import accept, close, connect, provisional
+from phoned.sip.invite_session.state import Deadline, Incoming, InviteState, Leg, Outgoing, Purpose, Use, Want
+from phoned.sip.message import Response
+from phoned.sip.offer_answer import Carrier, Conflict, OfferAnswerState
+from phoned.sip.options import SDP, capabilities, description_of, methods_of
+
+if TYPE_CHECKING:
+    from phoned.sip.invite_session.session import InviteSession
+
+MAX_AGAIN = 10
+"""Glare in a row before it counts as a refusal."""
+SHORT_RETRY_S = 10
+"""RFC 3261 14.2 asks for at most this in the Retry-After of a 500 to a re-INVITE."""
+EXPIRED = 'SIP;cause=408;text="Session expired"'
+
+
+def wish(s: InviteSession, cause: ModifyCause, offer: bytes | None, use_update: bool, now: float) -> None:
+    """Our user wants the session modified. Before it is established the wish waits."""
+    if s.ended:
+        raise WrongState("the call has ended", state=s.state, allowed_in=("confirmed",))
+    facts = s.modify
+    if cause not in facts.wishes:
+        facts.wishes.append(cause)
+    facts.offer = offer
+    facts.use_update = use_update
+    pump(s, now)
+
+
+def pump(s: InviteSession, now: float) -> None:
+    """Send what is wished, if nothing is in the way; whatever was in the way calls again."""
+    facts, leg = s.modify, s.leg
+    blocked = (
+        s.state is not InviteState.CONFIRMED
+        or not facts.wishes
+        or facts.current is not None
+        or (Deadline.MODIFY_AGAIN, None) in s.timers
+        or any(
+            not incoming.final and incoming.request.method in ("INVITE", "UPDATE") for incoming in s.incoming.values()
+        )
+    )
+    if blocked or leg is None or not leg.exchange.idle:
+        return
+    if s.flow not in s.account.flows:
+        return  # `move` calls again
+    causes = tuple(facts.wishes)
+    facts.wishes.clear()
+    if causes == (ModifyCause.REFRESH,) and "UPDATE" in leg.methods:
+        _send(s, leg, Purpose.UPDATE, None, causes, b"", now)
+    elif facts.offer is not None:
+        token, offer = s.core.random.token(), facts.offer
+        facts.offer = None
+        leg.exchange.offered(token, Carrier.REINVITE, causes)
+        _send(s, leg, _purpose(s, leg), token, causes, offer, now)
+    else:
+        s.want(
+            DescriptionKind.OFFER,
+            Use.MODIFY_OFFER,
+            now,
+            exchange=leg.exchange,
+            carrier=Carrier.REINVITE,
+            leg=leg,
+            causes=causes,
+        )
+
+
+def _purpose(s: InviteSession, leg: Leg) -> Purpose:
+    return Purpose.UPDATE if s.modify.use_update and "UPDATE" in leg.methods else Purpose.REINVITE
+
+
+def on_offer(s: InviteSession, want: Want, description: bytes, now: float) -> None:
+    """Our media made the offer."""
+    leg, exchange = want.leg, want.exchange
+    assert leg is not None
+    assert exchange.exchange is not None
+    causes = exchange.exchange.causes
+    exchange.offered(want.token, Carrier.REINVITE, causes)
+    _send(s, leg, _purpose(s, leg), want.token, causes, description, now)
+
+
+def on_no_offer(s: InviteSession, want: Want, status: int, now: float) -> None:
+    """Our media made none: nothing is sent."""
+    exchange = want.exchange.withdraw()
+    causes = exchange.causes if exchange else ()
+    _refused(s, causes, 0, "", None, now)
+
+
+def _send(
+    s: InviteSession,
+    leg: Leg,
+    purpose: Purpose,
+    token: Token | None,
+    causes: tuple[ModifyCause, ...],
+    body: bytes,
+    now: float,
+) -> None:
+    request = leg.dialog.request("INVITE" if purpose is Purpose.REINVITE else "UPDATE")
+    for name, value in (
+        ("Contact", s.account.contact),
+        *capabilities(),
+        *s.timer.request_headers(),
+        *s.account.agent,
+    ):
+        request.headers.add(name, value)
+    if body:
+        request.headers.add("Content-Type", SDP)
+        request.body = body
+    leg.rseq = None
+    s.modify.current = s.send(purpose, request, now, leg=leg, token=token, causes=causes)
+    if purpose is Purpose.REINVITE:
+        s.timers.set((Deadline.MODIFY_END, None), now + s.core.timers.transaction_s)
+
+
+# --- the outcome of ours
+
+
+def on_response(s: InviteSession, out: Outgoing, response: Response, now: float) -> None:
+    """A response to our re-INVITE or UPDATE."""
+    leg = out.leg
+    assert leg is not None
+    if response.status < 200:
+        if provisional.is_reliable(response) and provisional.is_next(leg, response):
+            provisional.acknowledge(s, leg, response, now)
+        return
+    if response.status < 300 and out.purpose is Purpose.REINVITE:
+        # each 2xx gets its ACK, also one that comes again or that nobody waits for any more
+        if leg.ack is not None and leg.ack_number == cseq(out.request).number:
+            s.core.layer.send_ack(leg.ack, s.flow)
+        else:
+            connect.acknowledge(s, leg, out, now)
+    if out is not s.modify.current:
+        return
+    if response.status < 300:
+        _accepted(s, leg, out, response, now)
+    elif not s.retried(out, response, now):
+        _on_refusal(s, leg, out, response, now)
+
+
+def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now: float) -> None:
+    facts = s.modify
+    facts.current, facts.strikes, facts.again = None, 0, 0
+    s.timers.clear((Deadline.MODIFY_END, None))
+    leg.dialog.refresh_target(response)
+    leg.methods = methods_of(response) or leg.methods
+    s.timer.accepted_by_peer(session_expires(response), now)
+    arm_session_timer(s)
+    body = description_of(response)
+    if out.token is not None:
+        if body is None:
+            _withdraw(s, leg, out)
+            _refused(s, out.causes, response.status, "no answer in it", None, now)
+            return
+        leg.exchange.answered()
+        s.emit(AnswerReceived(session=s.id, token=out.token, description=body, early=False, fork=leg.dialog.remote_tag))
+    s.emit(Modified(session=s.id, causes=out.causes))
+    s.emit(DialogChanged(session=s.id))
+    pump(s, now)
+
+
+def _withdraw(s: InviteSession, leg: Leg, out: Outgoing) -> None:
+    s.modify.current = None
+    s.timers.clear((Deadline.MODIFY_END, None))
+    if out.token is not None:
+        leg.exchange.withdraw()
+        s.emit(DescriptionExpired(session=s.id, token=out.token))
+
+
+def _again(s: InviteSession, causes: tuple[ModifyCause, ...]) -> None:
+    """Wish it again, before what was wished since; our media makes a new offer."""
+    facts = s.modify
+    facts.wishes = [*causes, *(cause for cause in facts.wishes if cause not in causes)]
+
+
+def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now: float) -> None:
+    status, facts = response.status, s.modify
+    if status == 408 or (status == 487 and facts.cut_off):
+        on_failure(s, out, 408, now)
+        return
+    _withdraw(s, leg, out)
+    facts.strikes, facts.cut_off = 0, False
+    after = retry_after(response)
+    if status == 481:
+        # the far end has no such call: it is over, and there is nobody to say BYE to
+        s.end(EndCause.DIALOG_GONE, Party.REMOTE, status=status, reason=response.reason)
+    elif status == 491 and facts.again < MAX_AGAIN:
+        _later(s, out.causes, now + _glare_s(s, leg))
+    elif status == 500 and after is not None and after <= SHORT_RETRY_S and facts.again < MAX_AGAIN:
+        _later(s, out.causes, now + max(after, 0.1))
+    elif status == 422 and s.timer.too_small(min_se(response)):
+        _again(s, out.causes)
+        pump(s, now)
+    elif out.purpose is Purpose.UPDATE and status in (405, 501):
+        leg.methods -= {"UPDATE"}
+        _again(s, out.causes)
+        pump(s, now)
+    elif ModifyCause.RECOVERY in out.causes and not s.account.confirmed_on(s.flow) and not facts.refused_early:
+        facts.refused_early = out.causes
+    else:
+        _refused(s, out.causes, status, response.reason, None if after is None else float(after), now)
+
+
+def _glare_s(s: InviteSession, leg: Leg) -> float:
+    """RFC 3261 14.1, in steps of 10 ms."""
+    if leg.dialog.initiator:
+        return 2.1 + 0.01 * s.core.random.below(191)
+    return 0.01 * s.core.random.below(201)
+
+
+def _later(s: InviteSession, causes: tuple[ModifyCause, ...], at: float) -> None:
+    s.modify.again += 1
+    _again(s, causes)
+    s.timers.set((Deadline.MODIFY_AGAIN, None), at)
+
+
+def _refused(
+    s: InviteSession, causes: tuple[ModifyCause, ...], status: int, reason: str, after_s: float | None, now: float
+) -> None:
+    s.modify.again = 0
+    if ModifyCause.REFRESH in causes:
+        s.timer.retry_refresh(now, min(32.0, s.timer.interval_s / 8))
+        arm_session_timer(s)
+    s.emit(ModifyRefused(session=s.id, causes=causes, status=status, reason=reason, retry_after_s=after_s))
+    pump(s, now)
+
+
+def on_failure(s: InviteSession, out: Outgoing, status: int, now: float) -> None:
+    """No answer (408): the flow is doubted first, the call only the second time. A broken flow (503) is nobody's fault:
+    it is said again on the next."""
+    facts, leg = s.modify, out.leg
+    if out is not facts.current:
+        return
+    assert leg is not None
+    _withdraw(s, leg, out)
+    facts.cut_off = False
+    if status == 503:
+        _again(s, out.causes)
+        if s.flow in s.account.flows:
+            s.timers.set((Deadline.MODIFY_AGAIN, None), now + s.core.timers.t2_s)  # no room, or already on a new flow
+        return
+    facts.strikes += 1
+    if facts.strikes > 1:
+        close.bye(s, leg, now)
+        s.end(EndCause.NO_ANSWER_FROM_PEER, Party.SYSTEM, status=408)
+        return
+    _again(s, out.causes)
+    s.timers.set((Deadline.MODIFY_AGAIN, None), now + s.core.timers.transaction_s)
+    s.emit(FlowSuspect(session=s.id, account=s.account.id, flow=s.flow))
+
+
+def on_no_final(s: InviteSession, now: float) -> None:
+    """A re-INVITE that only ever got provisional responses: cut it off."""
+    current = s.modify.current
+    if current is not None and current.key is not None:
+        s.modify.cut_off = True
+        s.core.layer.cancel(current.key, now)
+
+
+def move(s: InviteSession, now: float) -> None:
+    """There is a new flow: what was under way on the old one is said again on this."""
+    facts = s.modify
+    out = facts.current
+    if out is not None and out.leg is not None and (out.key is None or out.key.flow != s.flow):
+        _withdraw(s, out.leg, out)
+        _again(s, out.causes)
+    s.timers.clear((Deadline.MODIFY_AGAIN, None))
+    pump(s, now)
+
+
+def on_registered(s: InviteSession, now: float) -> None:
+    """The registrar confirmed the flow: what was refused before is said once more."""
+    facts = s.modify
+    if facts.refused_early:
+        _again(s, facts.refused_early)
+        pump(s, now)
+        facts.refused_early = ()
+
+
+# --- theirs
+
+
+def on_invite(s: InviteSession, incoming: Incoming, now: float) -> None:
+    """A re-INVITE."""
+    if s.state in (InviteState.INCOMING, InviteState.ANSWERING) or _pending(s, incoming, "INVITE"):
+        _try_again(s, incoming, now)
+        return
+    early = s.state in (InviteState.CALLING, InviteState.PROCEEDING, InviteState.CANCELING)
+    waiting_for_ack = s.state is InviteState.ACCEPTED and s.caller is not None
+    current = s.modify.current
+    if early or waiting_for_ack or (current is not None and current.purpose is Purpose.REINVITE):
+        s.respond(incoming, 491, now)
+        return
+    _take_offer(s, incoming, Carrier.REINVITE, now)
+
+
+def on_update(s: InviteSession, incoming: Incoming, now: float) -> None:
+    """An UPDATE, which also early dialogs take."""
+    if _pending(s, incoming, "UPDATE"):
+        _try_again(s, incoming, now)
+        return
+    if description_of(incoming.request) is None:
+        if not s.ended and _interval_refused(s, incoming, now):
+            return
+        if s.ended:
+            s.respond(incoming, 481, now)
+            return
+        _accept(s, incoming, b"", now)
+        return
+    if not incoming.leg.exchange.established and incoming.leg.exchange.idle:
+        # the first offer is not answered yet: theirs, or (offerless) the one that we owe
+        if s.callee is not None and s.callee.offer is not None:
+            _try_again(s, incoming, now)
+        else:
+            s.respond(incoming, 491, now)
+        return
+    _take_offer(s, incoming, Carrier.UPDATE, now)
+
+
+def _pending(s: InviteSession, incoming: Incoming, method: str) -> bool:
+    return any(
+        other is not incoming and not other.final and other.request.method == method for other in s.incoming.values()
+    )
+
+
+def _try_again(s: InviteSession, incoming: Incoming, now: float) -> None:
+    after = str(s.core.random.below(SHORT_RETRY_S + 1))
+    s.respond(incoming, 500, now, headers=[("Retry-After", after)])
+
+
+def _interval_refused(s: InviteSession, incoming: Incoming, now: float) -> bool:
+    request = incoming.request
+    floor = s.timer.refuses(session_expires(request), peer_supports="timer" in _tags(incoming))
+    if floor is None:
+        return False
+    s.respond(incoming, 422, now, headers=[("Min-SE", str(floor))])
+    return True
+
+
+def _tags(incoming: Incoming) -> set[str]:
+    return {*supported(incoming.request), *require(incoming.request)}
+
+
+def _take_offer(s: InviteSession, incoming: Incoming, carrier: Carrier, now: float) -> None:
+    """Their offer, or (no description) their wish for ours."""
+    if s.ended:
+        s.respond(incoming, 481, now)
+        return
+    exchange = incoming.leg.exchange
+    conflict = exchange.conflict()
+    if conflict is Conflict.BUSY:
+        _try_again(s, incoming, now)
+        return
+    if conflict is Conflict.GLARE:
+        s.respond(incoming, 491, now)
+        return
+    if _interval_refused(s, incoming, now):
+        return
+    if exchange.state is OfferAnswerState.WANT_OFFER and exchange.exchange is not None:
+        # ours is not on the wire yet: theirs goes first
+        causes, token = exchange.exchange.causes, exchange.exchange.token
+        s.drop_want(token)
+        _again(s, causes)
+    body = description_of(incoming.request)
+    s.want(
+        DescriptionKind.OFFER if body is None else DescriptionKind.ANSWER,
+        Use.REMOTE_MODIFY,
+        now,
+        exchange=exchange,
+        carrier=carrier,
+        leg=incoming.leg,
+        remote=body,
+        incoming=incoming,
+    )
+
+
+def on_remote_description(s: InviteSession, want: Want, description: bytes, now: float) -> None:
+    """Our media made the answer (or the offer that they wished for)."""
+    incoming = want.incoming
+    assert incoming is not None
+    if want.kind is DescriptionKind.ANSWER:
+        want.exchange.answered()
+    else:
+        want.exchange.offered(want.token, Carrier.REINVITE)
+    _accept(s, incoming, description, now)
+
+
+def _accept(s: InviteSession, incoming: Incoming, body: bytes, now: float) -> None:
+    request = incoming.request
+    timer = s.timer.accept_peer(
+        session_expires(request), min_se(request), peer_supports="timer" in _tags(incoming), now=now
+    )
+    incoming.leg.dialog.refresh_target(request)
+    incoming.leg.methods = methods_of(request) or incoming.leg.methods
+    response = s.respond(incoming, 200, now, headers=[*capabilities(), *timer, *s.account.agent], body=body)
+    if request.method == "INVITE":
+        accept.succeed(s, incoming, response, now)
+    if s.state is InviteState.CONFIRMED:
+        arm_session_timer(s)
+    s.emit(RemoteModified(session=s.id, with_description=bool(body)))
+    s.emit(DialogChanged(session=s.id))
+    pump(s, now)
+
+
+def on_no_remote_description(s: InviteSession, want: Want, status: int, now: float) -> None:
+    """Our media cannot: refused, and everything stays as it was."""
+    incoming = want.incoming
+    assert incoming is not None
+    want.exchange.withdraw()
+    s.respond(incoming, status, now)
+    pump(s, now)
+
+
+def withdraw_remote(s: InviteSession, incoming: Incoming) -> None:
+    """The request that our media works for is gone."""
+    for want in tuple(s.wants.values()):
+        if want.incoming is incoming:
+            s.drop_want(want.token)
+
+
+# --- session timer
+
+
+def arm_session_timer(s: InviteSession) -> None:
+    """Let the next of the two deadlines ring."""
+    at = s.timer.next()
+    if at is None:
+        s.timers.clear((Deadline.SESSION, None))
+    else:
+        s.timers.set((Deadline.SESSION, None), at)
+
+
+def on_session_timer(s: InviteSession, now: float) -> None:
+    """Refresh, or give the session up (RFC 4028 10)."""
+    timer = s.timer
+    if timer.expires_at is not None and timer.expires_at <= now:
+        if s.flow in s.account.flows and s.leg is not None:
+            close.bye(s, s.leg, now, reason=EXPIRED)
+            s.end(EndCause.SESSION_EXPIRED, Party.SYSTEM)
+            return
+        timer.postpone(now, s.core.timers.transaction_s)
+    if timer.refresh_at is not None and timer.refresh_at <= now:
+        timer.refreshing()
+        wish(s, ModifyCause.REFRESH, s.modify.offer, s.modify.use_update, now)
+    arm_session_timer(s)
