@@ -185,7 +185,7 @@ def _write(report: Report) -> bytes:
                 chunk = struct.pack("!IBB", ssrc, _CNAME, len(text)) + text
                 chunks += chunk + bytes(4 - len(chunk) % 4)
             return _packet(SDES, len(report.cnames), chunks)
-        case Goodbye():
+        case _:
             reason = report.reason.encode()[:255]
             tail = bytes([len(reason)]) + reason if reason else b""
             return _packet(BYE, len(report.ssrcs), struct.pack(f"!{len(report.ssrcs)}I", *report.ssrcs) + tail)
