@@ -73,8 +73,8 @@ class Uri:
             raise MalformedMessage("URI holds a character that no URI may hold")
         if scheme != "tel":
             return cls(scheme=scheme, opaque=rest)
-        number, _, parameters = rest.partition(";")
-        if not number or _no_number(number):
+        number, semicolon, parameters = rest.partition(";")
+        if not number or _no_number(number) or (semicolon and not parameters):
             raise MalformedMessage("tel URI holds no number")
         return cls(scheme=scheme, opaque=number, parameters=Parameters.parse(parameters))
 
@@ -91,9 +91,9 @@ class Uri:
         if _forbidden(rest):
             raise MalformedMessage("URI holds a character that no URI may hold")
         rest, question, headers = rest.partition("?")
-        where, _, tail = rest.partition(";")
-        if question and not headers:
-            raise MalformedMessage("headers part of the URI is empty")
+        where, semicolon, tail = rest.partition(";")
+        if (question and not headers) or (semicolon and not tail):
+            raise MalformedMessage("URI ends with a separator")
         host, port = parse_host_port(where)
         return cls(
             scheme=scheme,
