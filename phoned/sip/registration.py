@@ -162,7 +162,8 @@ class Registration:
 
     def register(self, flow: FlowId, now: float, expires_s: int | None = None) -> list[Event]:
         """Bind, or refresh, over ``flow``. While one is in flight on the same flow nothing is sent (its outcome is the
-        answer); one on another flow is abandoned: the newer flow wins."""
+        answer); one on another flow is abandoned: the newer flow wins. Raises `InvalidValue` for parameters that must
+        not be written."""
         attempt = self._attempt
         if attempt is not None and attempt.flow == flow and attempt.expires_s > 0:
             return []
@@ -193,7 +194,7 @@ class Registration:
     def _begin(self, attempt: _Attempt, now: float) -> list[Event]:
         if self._attempt is not None and self._attempt.key is not None:
             self._layer.abandon(self._attempt.key)
-        self._attempt = attempt
+            self._attempt = None
         return self._send(attempt, now)
 
     def _send(self, attempt: _Attempt, now: float) -> list[Event]:
@@ -207,6 +208,7 @@ class Registration:
             )
         except AtCapacity as error:
             return self._failed(attempt, FailureCause.REFUSED, reason=error.detail)
+        self._attempt = attempt
         return [RegistrationIdentityChanged(account=self._account, call_id=self.call_id, cseq=self.cseq)]
 
     def _build(self, attempt: _Attempt) -> Request:

@@ -93,8 +93,11 @@ def test_registration_without_a_past_makes_its_own_call_id() -> None:
 
 
 def test_value_that_would_break_the_message_is_refused() -> None:
-    with pytest.raises(InvalidValue):
-        Bench(user_agent="x\r\nEvil: yes").registration.register(1, 0)
+    bench = Bench(user_agent="x\r\nEvil: yes")
+    for _ in range(2):
+        with pytest.raises(InvalidValue):
+            bench.registration.register(1, 0)
+    assert bench.registration.in_flight is None
 
 
 # --- the outcome
