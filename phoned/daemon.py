@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,7 @@ from phoned.media.engine import MediaEngine
 from phoned.media.events import MediaEvent
 from phoned.media.session import MediaSession
 from phoned.phone import Phone
+from phoned.recording.recover import recover
 from phoned.service import Service, ServicePlugin, installed_services
 from phoned.signaling import Signaling, SystemRandom
 from phoned.sip.account import Limits
@@ -116,6 +117,8 @@ class Daemon:
         self._tasks.spawn("bus", self.bus.run())
         self.identity = IdentityStore(loaded.state_dir)
         await self.identity.load()
+        for left in await asyncio.to_thread(recover, config.media.recordings_dir):
+            self.bus.publish("recording.recovered", recording={"file": left.file, "duration_s": left.duration_s})
         self.engine = MediaEngine(engine_options_of(config))
         await self.engine.start()
         self.signaling = Signaling(
@@ -173,6 +176,10 @@ class Daemon:
         await self._tasks.close()
         await self.identity.close()
         await self.database.close()
+
+    def spawn(self, name: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something beside the phone that ends with it."""
+        return self._tasks.spawn(name, coroutine)
 
     async def serve(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit status."""
