@@ -1,9 +1,9 @@
 """One SQLite file (WAL), one writer thread, one reader thread. Nothing here runs on the loop.
 
 Work is a function of a connection. The writer takes all work that gathered while it committed the last batch and
-commits it at once (group commit), each piece in a savepoint of its own, so that one failure undoes one piece. A caller's future
-resolves after the commit: what `write` returned survives a crash of the process (``synchronous=NORMAL``: a power cut
-may take the newest commits, never the file).
+commits it at once (group commit), each piece in a savepoint of its own, so that one failure undoes one piece. A
+caller's future resolves after the commit: what `write` returned survives a crash of the process (``synchronous=NORMAL``
+means that a power cut may take the newest commits, never the file).
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class Database:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
             for statement in SCHEMA:
                 connection.execute(statement)
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()

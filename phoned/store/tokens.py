@@ -23,6 +23,7 @@ from typing import Literal, get_args
 
 from phoned.clock import rfc3339
 from phoned.errors import InvalidValue
+from phoned.store.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -135,22 +136,11 @@ def _entries(path: Path) -> list[dict[str, object]]:
 
 
 def _replace(path: Path, entries: list[dict[str, object]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"version": 1, "tokens": entries}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        owner = os.stat(path.parent)
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            # `phoned token` as root: the daemon, which owns the directory, must be able to read it
-            os.chown(temporary, owner.st_uid, owner.st_gid)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    write_atomically(path, json.dumps({"version": 1, "tokens": entries}, indent=1).encode() + b"\n")
+    owner = os.stat(path.parent)
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        # `phoned token` as root: the daemon, which owns the directory, must be able to read it
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager

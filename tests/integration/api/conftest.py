@@ -1,0 +1,153 @@
+"""The real service with real sockets around a `FakePhone`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.config import ApiConfig
+from api.service import ApiService
+from phoned.errors import NotFound
+from phoned.events import EventBus, MemoryEventLog
+from phoned.store.tokens import Scope, issue_token
+from phoned.tasks import Tasks
+from tests.support.fake_phone import FakePhone
+
+
+class NoKeys:
+    async def get(self, key: str) -> bytes | None:
+        return None
+
+    async def set(self, key: str, value: bytes) -> None: ...
+
+    async def delete(self, key: str) -> None: ...
+
+
+class NoSecrets:
+    def read(self, name: str) -> bytes:
+        raise NotFound(name)
+
+
+@dataclass
+class FakeContext:
+    phone: FakePhone
+    bus: EventBus
+    config: ApiConfig
+    state_dir: Path
+    runtime_dir: Path
+    keys: NoKeys = field(default_factory=NoKeys)
+    secrets: NoSecrets = field(default_factory=NoSecrets)
+
+
+@dataclass
+class Running:
+    """A running API, and clients for it."""
+
+    service: ApiService
+    phone: FakePhone
+    bus: EventBus
+    socket: Path
+    port: int
+    state_dir: Path
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    def token(self, scope: Scope = "admin") -> str:
+        return issue_token(self.state_dir, scope)
+
+    def unix(self, **options: Any) -> httpx.AsyncClient:
+        """As the daemon's own user, over the unix socket."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket))
+        return self._kept(httpx.AsyncClient(transport=transport, base_url="http://phoned", **options))
+
+    def tcp(self, token: str | None = None, **options: Any) -> httpx.AsyncClient:
+        headers = {**options.pop("headers", {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        base = f"http://127.0.0.1:{self.port}"
+        return self._kept(httpx.AsyncClient(base_url=base, headers=headers, trust_env=False, **options))
+
+    def _kept(self, client: httpx.AsyncClient) -> httpx.AsyncClient:
+        self.clients.append(client)
+        return client
+
+    async def raw(self, data: bytes, *, unix: bool = False, timeout_s: float = 5.0) -> bytes:
+        """Bytes in, all bytes out until the server closes or is silent with a whole answer."""
+        reader, writer = await self.connect(unix=unix)
+        try:
+            writer.write(data)
+            await writer.drain()
+            async with asyncio.timeout(timeout_s):
+                return await read_answer(reader)
+        finally:
+            writer.close()
+
+    async def connect(self, *, unix: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if unix:
+            return await asyncio.open_unix_connection(str(self.socket))
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    """One answer with a Content-Length, or what came before the end."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        line = await reader.readline()
+        if not line:
+            return head
+        head += line
+    length = next(
+        (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+    )
+    return head + await reader.readexactly(length)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def crashed(name: str, error: BaseException) -> None:
+    raise AssertionError(f"{name}: {error!r}")
+
+
+@pytest.fixture
+def api_config() -> dict[str, Any]:
+    """Overridden by a test that wants another ``[api]`` table."""
+    return {}
+
+
+@pytest.fixture
+async def running(tmp_path: Path, api_config: dict[str, Any]) -> AsyncIterator[Running]:
+    bus = EventBus(MemoryEventLog(capacity=1000), node="test")
+    await bus.start()
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    phone = FakePhone(bus, recordings_dir=recordings)
+    config = ApiConfig(**{"port": free_port(), "rate_per_s": 1000, **api_config})
+    state_dir = tmp_path / "state"
+    context = FakeContext(phone=phone, bus=bus, config=config, state_dir=state_dir, runtime_dir=tmp_path / "run")
+    tasks = Tasks("test", crashed)
+    tasks.spawn("bus", bus.run())
+    service = ApiService.create(context)
+    await service.start()
+    running = Running(
+        service=service,
+        phone=phone,
+        bus=bus,
+        socket=tmp_path / "run" / config.socket,
+        port=service.ports[0] if service.ports else 0,
+        state_dir=state_dir,
+    )
+    try:
+        yield running
+    finally:
+        for client in running.clients:
+            await client.aclose()
+        await service.stop(3.0)
+        await tasks.close()
