@@ -1,0 +1,193 @@
+"""Servers and listeners for flows: real ones on loopback, and ones that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import itertools
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from phoned.model import Cause
+from phoned.transport.connect import StepDeadlines
+from phoned.transport.dialer import WebSocketDialer
+from phoned.transport.flow import Flow
+from phoned.transport.resolver import Resolver
+
+SIP = Subprotocol("sip")
+Handler = Callable[[ServerConnection], Awaitable[None]]
+RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Ear:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[bytes] = asyncio.Queue()
+        self.ends: list[tuple[Cause, str]] = []
+        self.closed = asyncio.Event()
+        self.after_end = 0
+
+    def on_message(self, flow: Flow, data: bytes) -> None:
+        self.after_end += len(self.ends)
+        self.messages.put_nowait(data)
+
+    def on_closed(self, flow: Flow, cause: Cause, detail: str) -> None:
+        self.ends.append((cause, detail))
+        self.closed.set()
+
+    async def message(self) -> bytes:
+        async with asyncio.timeout(5):
+            return await self.messages.get()
+
+    async def end(self) -> tuple[Cause, str]:
+        """The one end; a second one would show in `ends`."""
+        async with asyncio.timeout(15):
+            await self.closed.wait()
+        assert len(self.ends) == 1
+        return self.ends[0]
+
+
+def dialer(resolver: Resolver | None = None, steps: StepDeadlines | None = None) -> WebSocketDialer:
+    """A dialer that counts from 1."""
+    return WebSocketDialer(generations=itertools.count(1), resolver=resolver, steps=steps)
+
+
+async def until_closed(connection: ServerConnection) -> None:
+    """A handler that only reads."""
+    async for _ in connection:
+        pass
+
+
+@asynccontextmanager
+async def sip_server(
+    handler: Handler = until_closed,
+    *,
+    context: ssl.SSLContext | None = None,
+    subprotocol: Subprotocol | None = SIP,
+    max_size: int = 2**20,
+) -> AsyncIterator[str]:
+    """A WebSocket server; yields its URL with ``localhost`` as the name."""
+
+    async def quiet(connection: ServerConnection) -> None:
+        try:
+            await handler(connection)
+        except Exception as error:
+            if "close frame" not in str(error) and "1000" not in str(error):
+                raise
+
+    subprotocols = [subprotocol] if subprotocol else None
+    async with serve(
+        quiet,
+        "127.0.0.1",
+        0,
+        ssl=context,
+        subprotocols=subprotocols,
+        max_size=max_size,
+        close_timeout=0.2,
+        ping_interval=None,
+    ) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        yield f"{'wss' if context else 'ws'}://localhost:{port}/ws"
+
+
+@asynccontextmanager
+async def raw_server(handler: RawHandler, *, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A TCP server; yields its port. Handlers end with the test."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await handler(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or the test is over
+        finally:
+            running.discard(task)
+            writer.transport.abort()
+
+    server = await asyncio.start_server(guarded, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=5)
+
+
+async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reads for ever and says nothing."""
+    while await reader.read(4096):
+        pass
+
+
+async def accept_upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, more: bytes = b"") -> None:
+    """Answer an upgrade by hand, with ``more`` in the same segment."""
+    request = (await reader.readuntil(b"\r\n\r\n")).decode()
+    key = next(line.split(": ")[1] for line in request.split("\r\n") if line.lower().startswith("sec-websocket-key"))
+    accept = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+    writer.write(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: sip\r\n\r\n".encode()
+        + more
+    )
+    await writer.drain()
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """An unmasked frame, as servers send it."""
+    head = bytes([(0x80 if fin else 0) | opcode])
+    if len(payload) < 126:
+        return head + bytes([len(payload)]) + payload
+    if len(payload) < 65_536:
+        return head + b"\x7e" + len(payload).to_bytes(2, "big") + payload
+    return head + b"\x7f" + len(payload).to_bytes(8, "big") + payload
+
+
+# ---------------------------------------------------------------- TLS
+
+
+class Certificate:
+    """A self-signed certificate for ``names``, written to ``directory``."""
+
+    def __init__(self, directory: Path, *names: str, expired: bool = False, label: str = "server") -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+        now = datetime.now(UTC)
+        alternatives = [x509.IPAddress(ip_address(text)) if text[0].isdigit() else x509.DNSName(text) for text in names]
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=30))
+            .not_valid_after(now + timedelta(days=-1 if expired else 30))
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        self.file = directory / f"{label}.pem"
+        key_file = directory / f"{label}.key"
+        self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
+        key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        info = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.pin = hashlib.sha256(info).digest()
+        self.der = certificate.public_bytes(Encoding.DER)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.file, key_file)
