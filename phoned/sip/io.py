@@ -118,7 +118,6 @@ class TimerSet(Generic[NameT]):
     def clear_all(self) -> None:
         """Disarm everything."""
         self._live.clear()
-        self._heap.clear()
 
     def at(self, name: NameT) -> float | None:
         """When ``name`` is due, None when it is not armed."""

@@ -60,8 +60,8 @@ class TransactionCounters:
 class TransactionLayer:
     """Driven by the user agent core: it hands in messages, requests, responses and time, and passes on what comes back.
 
-    Verbs (`send_request`, `respond`, `cancel`) return no events: a send that fails is reported by the next input,
-    which `next_timer` asks for at once.
+    Verbs (`send_request`, `respond`, `cancel`) return no events: what could not be sent, and what
+    ended with a response, is reported by the next `receive` or `tick`, which `next_timer` asks for at once.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class TransactionLayer:
 
     def flow_down(self, flow: FlowId, now: float) -> list[Delivery]:
         """The flow is gone: fail what was unfinished on it (`TransportFailed`), end everything (`Terminated`)."""
-        deliveries = self._table.take_postponed()
         entry = self._table.flows.get(flow)
-        if entry is not None:
-            deliveries += self._table.fail(entry)
-            del self._table.flows[flow]
-            self._outbox.discard(flow)
+        if entry is None:
+            return []
+        deliveries = self._table.fail(entry)
+        del self._table.flows[flow]
+        self._outbox.discard(flow)
         return deliveries
 
     def sent_by(self, flow: FlowId) -> str:

@@ -133,6 +133,30 @@ def test_what_is_no_2xx_is_absorbed_after_a_2xx() -> None:
 # --- INVITE: Completed
 
 
+@pytest.mark.parametrize(("status", "kind"), [(199, State.PROCEEDING), (299, State.ACCEPTED), (300, State.COMPLETED)])
+def test_class_of_the_response_decides(status: int, kind: State) -> None:
+    transaction = invite(Outbox(), reliable=False)
+    transaction.start(0)
+    for at in (1, 2):
+        transaction.receive(answer(INVITE, status), at)
+    assert transaction.state is kind
+
+
+def test_refusal_with_300_is_acknowledged_each_time_and_299_comes_up_each_time() -> None:
+    outbox = Outbox()
+    transaction = invite(outbox, reliable=False)
+    transaction.start(0)
+    transaction.receive(answer(INVITE, 300), 1)
+    outbox.drain()
+    transaction.receive(answer(INVITE, 300), 1)
+    assert [title(message) for message in drained(outbox)] == ["ACK"]
+    transaction = invite(outbox, reliable=False)
+    transaction.start(0)
+    transaction.receive(answer(INVITE, 200), 1)
+    assert transaction.receive(answer(INVITE, 299), 1) == [up(INVITE, 299)]
+    assert transaction.receive(answer(INVITE, 300), 1) == []
+
+
 def test_refusal_is_acknowledged_and_ends_at_once_on_a_reliable_flow() -> None:
     outbox = Outbox()
     transaction = invite(outbox, reliable=True)

@@ -211,6 +211,7 @@ def test_newer_flow_wins_and_the_old_answer_is_nothing() -> None:
     bench = Bench()
     old = bench.register(flow=1)
     new = bench.register(flow=2)
+    assert len(bench.layer) == 1
     assert cseq(new).number == cseq(old).number + 1
     assert new.headers.get("Call-ID") == old.headers.get("Call-ID")
     assert bench.answer(old, 200, flow=1) == []

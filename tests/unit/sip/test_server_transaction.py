@@ -180,6 +180,15 @@ def test_accepted_invite_takes_nothing_but_2xx(status: int) -> None:
     assert not transaction.accepts(status)
 
 
+@pytest.mark.parametrize(("status", "state"), [(199, State.PROCEEDING), (299, State.ACCEPTED), (300, State.COMPLETED)])
+def test_class_of_our_response_decides(status: int, state: State) -> None:
+    transaction = invite(Outbox(), reliable=False)
+    transaction.respond(ours(status), 0)
+    assert transaction.state is state
+    assert transaction.accepts(299) is (state is not State.COMPLETED)
+    assert transaction.accepts(300) is (state is State.PROCEEDING)
+
+
 # --- INVITE: the flow
 
 

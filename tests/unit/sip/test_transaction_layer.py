@@ -135,14 +135,21 @@ def test_full_outbox_fails_a_request_like_a_broken_flow() -> None:
     [
         lambda layer: layer.receive(1, request("OPTIONS"), 1),
         lambda layer: layer.receive(9, request("OPTIONS"), 1),
-        lambda layer: layer.flow_down(3, 1),
+        lambda layer: layer.tick(1),
     ],
-    ids=["message", "unknown flow", "lost flow"],
+    ids=["message", "unknown flow", "tick"],
 )
-def test_postponed_events_come_with_any_input(feed: Callable[[TransactionLayer], list[Delivery]]) -> None:
+def test_postponed_events_come_first_with_the_next_input(feed: Callable[[TransactionLayer], list[Delivery]]) -> None:
     bench = Bench()
     bench.layer.send_request(request("BYE", via=""), 9, 0, bench.owner)
     assert [type(event) for _, event in feed(bench.layer)][:2] == [TransportFailed, Terminated]
+
+
+def test_lost_flow_leaves_the_postponed_events_of_others_alone() -> None:
+    bench = Bench()
+    bench.layer.send_request(request("BYE", via=""), 9, 0, bench.owner)
+    assert bench.layer.flow_down(3, 1) == []
+    assert [type(event) for _, event in bench.layer.tick(1)] == [TransportFailed, Terminated]
 
 
 # --- responses
