@@ -440,6 +440,16 @@ class MediaSession:
         """Sources and sinks, for those that are more than a port: bridges, meters."""
         return self._graph
 
+    @property
+    def sender(self) -> RtpSender:
+        """The outgoing stream."""
+        return self._sender
+
+    @property
+    def transport(self) -> SecureTransport:
+        """Path and keys."""
+        return self._transport
+
     async def play(self, request: PlayRequest, playback_id: str | None = None) -> PlaybackView:
         """Play a file or tone to the far end. Raises `InvalidValue` for a file that is none of ours or no good."""
         self._check_open()

@@ -25,7 +25,8 @@ MAX_EARLY = 8
 """DTLS datagrams kept from before a handshake; Chromium's ClientHello takes two."""
 MAX_PEER_ASSOCIATIONS = 3
 """Associations that a peer may start on its own in a minute (rule 8)."""
-HANDSHAKE_TRIES = 3
+HANDSHAKE_TRIES = 32
+"""Forged records that look like the peer's may spoil so many handshakes of one establishment."""
 
 
 class TransportListener(Protocol):
@@ -168,7 +169,11 @@ class SecureTransport:
             # never authentic: anybody who can forge an address can send it
             self.path.log.drop("plain_alert", asyncio.get_running_loop().time())
         elif self._handshaking is not None:
-            self._handshaking.feed(data)
+            if self._handshaking.role == "client" and is_client_hello(data):
+                # no server says that, and OpenSSL would give up on it
+                self.path.log.drop("client_hello", asyncio.get_running_loop().time())
+            else:
+                self._handshaking.feed(data)
         elif self._association is None or self.collecting:
             if is_plaintext(data):
                 self._early.append(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -116,7 +117,7 @@ async def call(
 def level_dbov(samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> float:
     """RMS against a full-scale square wave."""
     power = float(np.mean(samples.astype(np.float64) ** 2))
-    return 10 * np.log10(max(power, 1e-9) / 32768.0**2)
+    return 10 * math.log10(max(power, 1e-9) / 32768.0**2)
 
 
 def frequency(samples: np.ndarray[tuple[int], np.dtype[np.int16]], rate: int) -> float:
@@ -129,7 +130,7 @@ def frequency(samples: np.ndarray[tuple[int], np.dtype[np.int16]], rate: int) ->
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
     """Wait for something that has no event."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
             await asyncio.sleep(0.01)
 
 
