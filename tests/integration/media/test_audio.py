@@ -1,0 +1,188 @@
+"""Playing and recording in a real call."""
+
+from __future__ import annotations
+
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phoned.audio.tones import sine
+from phoned.errors import InvalidValue, NotFound, NotImplementedYet, UnavailableError
+from phoned.media.events import PlaybackFinished, RecordingFailed, RecordingFinished
+from phoned.model import PlayRequest, RecordRequest
+from tests.support.media import call, connect_through, frequency, level_dbov, until, wire
+
+
+def write_wav(path: Path, hertz: int, seconds: float, rate: int = 16000, channels: int = 1) -> None:
+    mono = np.frombuffer(sine((hertz,), rate, int(seconds * 1000)), np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(np.repeat(mono, channels).tobytes())
+
+
+def files(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir())
+
+
+def read_wav(path: Path) -> tuple[int, np.ndarray[tuple[int, int], np.dtype[np.int16]]]:
+    with wave.open(str(path), "rb") as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+        return file.getframerate(), samples.reshape(-1, file.getnchannels())
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (8000, 1), (44100, 2)])
+async def test_a_file_is_heard_and_ends(tmp_path: Path, rate: int, channels: int) -> None:
+    write_wav(tmp_path / "greeting.wav", 800, 1.2, rate, channels)
+    async with call(media=tmp_path) as pair:
+        await pair.a.session.play(PlayRequest(file="greeting.wav"), "pb_1")
+        await pair.b.listen(0.3)
+        heard = await pair.b.listen(0.5)
+        assert frequency(heard, 16000) == pytest.approx(800, abs=5)
+        assert level_dbov(heard) == pytest.approx(-15.05, abs=1.0)
+        finished = await pair.a.wait(PlaybackFinished)
+        assert (finished.playback.id, finished.playback.state) == ("pb_1", "finished")
+        assert finished.playback.position_s == pytest.approx(1.2, abs=0.05)
+        assert pair.a.session.playbacks() == ()
+
+
+async def test_a_long_file_is_streamed_and_can_loop_pause_and_stop(tmp_path: Path) -> None:
+    write_wav(tmp_path / "music.wav", 500, 0.7)
+    async with call(media=tmp_path) as pair:
+        view = await pair.a.session.play(PlayRequest(file="music.wav", loop=True))
+        await pair.b.listen(1.2)
+        assert frequency(await pair.b.listen(0.4), 16000) == pytest.approx(500, abs=5)
+        assert pair.a.session.pause_playback(view.id).state == "paused"
+        await pair.b.listen(0.3)
+        assert level_dbov(await pair.b.listen(0.2)) < -60
+        assert pair.a.session.pause_playback(view.id, False).state == "playing"
+        await pair.b.listen(0.2)
+        assert level_dbov(await pair.b.listen(0.2)) > -20
+        pair.a.session.stop_playback(view.id)
+        with pytest.raises(NotFound):
+            pair.a.session.stop_playback(view.id)
+        assert (await pair.a.wait(PlaybackFinished)).detail == "stopped"
+
+
+async def test_two_playbacks_mix_when_asked_to() -> None:
+    async with call() as pair:
+        await pair.a.session.play(PlayRequest(tone="500", mix=True))
+        await pair.a.session.play(PlayRequest(tone="1500", mix=True))
+        await pair.b.listen(0.3)
+        heard = await pair.b.listen(0.4)
+        spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+        hertz = np.fft.rfftfreq(len(heard), 1 / 16000)
+        loud = {round(float(value), -2) for value in hertz[spectrum > spectrum.max() / 4]}
+        assert loud == {500.0, 1500.0}
+
+
+@pytest.mark.parametrize("name", ["../secret.wav", "/etc/passwd", "no.wav", "text.wav", "link.wav", "pipe.wav", ""])
+async def test_a_file_that_is_none_of_ours_or_no_good_is_refused(tmp_path: Path, name: str) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    write_wav(tmp_path / "secret.wav", 400, 0.1)
+    (media / "text.wav").write_text("RIFF is a mountain range" * 10)
+    (media / "link.wav").symlink_to(tmp_path / "secret.wav")
+    os.mkfifo(media / "pipe.wav")
+    async with call(media=media, connect=False) as pair:
+        with pytest.raises(InvalidValue):
+            await pair.a.session.play(PlayRequest(file=name))
+
+
+async def test_playing_needs_a_directory_and_one_thing_to_play() -> None:
+    async with call(connect=False) as pair:
+        with pytest.raises(UnavailableError):
+            await pair.a.session.play(PlayRequest(file="x.wav"))
+        with pytest.raises(InvalidValue):
+            await pair.a.session.play(PlayRequest(file="x.wav", tone="440"))
+        with pytest.raises(InvalidValue):
+            await pair.a.session.play(PlayRequest(tone="warble"))
+
+
+async def test_a_stereo_recording_has_each_side_on_its_own_channel(tmp_path: Path) -> None:
+    async with call(recordings=tmp_path) as pair:
+        await pair.a.session.play(PlayRequest(tone="600"))
+        await pair.b.session.play(PlayRequest(tone="1100"))
+        await pair.a.listen(0.2)
+        view = await pair.a.session.record(RecordRequest(), "rec_1")
+        assert view.state == "recording"
+        await pair.a.listen(1.0)
+        assert pair.a.session.recordings()[0].duration_s > 0.5
+        done = await pair.a.session.stop_recording("rec_1")
+        assert (await pair.a.wait(RecordingFinished)).recording == done
+        assert done.gaps == ()
+    rate, samples = read_wav(tmp_path / done.file)
+    assert rate == 16000
+    assert len(samples) / rate == pytest.approx(done.duration_s, abs=0.001)
+    near, far = np.ascontiguousarray(samples[:, 0]), np.ascontiguousarray(samples[:, 1])
+    assert frequency(near, rate) == pytest.approx(600, abs=5)
+    assert frequency(far, rate) == pytest.approx(1100, abs=5)
+
+
+async def test_a_recording_is_readable_at_every_moment_and_finished_by_the_end_of_the_call(tmp_path: Path) -> None:
+    async with call(recordings=tmp_path) as pair:
+        await pair.a.session.record(RecordRequest(channels="mixed"))
+        await pair.a.listen(1.2)
+        (part,) = files(tmp_path)
+        await until(lambda: part.stat().st_size > 16000)
+        _, samples = read_wav(part)
+        assert samples.shape[1] == 1
+        assert len(samples) >= 0.5 * 16000
+    assert [path.suffix for path in files(tmp_path)] == [".wav"]
+
+
+async def test_a_gap_in_what_is_heard_is_marked_and_filled_with_silence(tmp_path: Path) -> None:
+    async with wire() as halves, call(connect=False, recordings=tmp_path) as pair:
+        await connect_through(pair, halves)
+        await pair.b.session.play(PlayRequest(tone="1000"))
+        view = await pair.a.session.record(RecordRequest())
+        await pair.a.listen(0.6)
+        halves[1].drop = lambda data: data[0] > 127
+        await pair.a.listen(1.0)
+        halves[1].drop = lambda data: False
+        await pair.a.listen(0.4)
+        done = await pair.a.session.stop_recording(view.id)
+    ((start, end),) = done.gaps
+    assert 0.3 < start < 1.2
+    assert 0.5 < end - start < 1.2
+    _, samples = read_wav(tmp_path / done.file)
+    assert not samples[int((start + 0.1) * 16000) : int((end - 0.1) * 16000), 1].any()
+
+
+async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path) -> None:
+    """A recording whose file cannot grow: the limit of the process stands for the disk's."""
+    import resource
+
+    async with call(recordings=tmp_path) as pair:
+        view = await pair.a.session.record(RecordRequest())
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        try:
+            failed = await pair.a.wait(RecordingFailed)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert failed.recording.id == view.id
+        assert failed.recording.state == "failed"
+        assert pair.a.session.recordings() == ()
+        received = pair.a.session.stats().packets_received
+        await pair.a.listen(0.2)
+        assert pair.a.session.stats().packets_received > received
+    (part,) = files(tmp_path)
+    _, samples = read_wav(part)
+    assert len(samples) > 0
+
+
+async def test_recording_needs_a_directory_and_a_known_format(tmp_path: Path) -> None:
+    async with call(connect=False) as pair:
+        with pytest.raises(UnavailableError):
+            await pair.a.session.record(RecordRequest())
+    async with call(connect=False, recordings=tmp_path) as pair:
+        with pytest.raises(NotImplementedYet):
+            await pair.a.session.record(RecordRequest(format="opus"))
+        with pytest.raises(NotFound):
+            await pair.a.session.stop_recording("rec_9")
+    async with call(connect=False, recordings=tmp_path / "gone") as pair:
+        with pytest.raises(UnavailableError):
+            await pair.a.session.record(RecordRequest())
