@@ -14,7 +14,7 @@ from phoned.sip.limits import MAX_HEADERS, MAX_LINE
 class Head:
     """Start line and header fields, read as far as they can be; ``fault`` is the first thing that was wrong."""
 
-    __slots__ = ("fault", "fields", "lines", "rest")
+    __slots__ = ("fault", "fields", "has_nul", "lines", "rest")
 
     def __init__(self, data: bytes) -> None:
         self.fault: MalformedMessage | None = None
@@ -32,6 +32,7 @@ class Head:
         if len(head) > MAX_LINE and max(map(len, head.split(b"\n"))) > MAX_LINE:
             self._blame("a line is too long", status=513)
         text = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").removesuffix("\r")
+        self.has_nul = "\0" in text
         if "\r" in text:
             self._blame("a carriage return stands alone")
         self.lines = text.split("\n")

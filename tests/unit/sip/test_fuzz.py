@@ -11,7 +11,7 @@ from phoned.errors import MalformedMessage
 from phoned.sip import accessors
 from phoned.sip.challenge import Challenge, challenges, parse_challenges
 from phoned.sip.extension_fields import FieldToken, RAck, Reason, Replaces
-from phoned.sip.fields import ContentType, CSeq, NameAddr, SessionExpires, Via
+from phoned.sip.fields import ContentType, CSeq, NameAddr, SessionExpires, Via, check_address
 from phoned.sip.grammar import quote, unquote
 from phoned.sip.message import Headers, Message, Request, Response, parse, response_to, salvaged, serialise
 from phoned.sip.uri import Uri
@@ -142,3 +142,25 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             read(text)
         except MalformedMessage:
             pass  # the one error that is allowed
+
+
+_ADDRESS_PIECES = [
+    "<", ">", "sip:", "sips:", "a", "@", "b.c", ":", "5060", "99999", ";", "x", "=", '"', "\\", " ", "\t", "%41", "[",
+    "]", "<sip:a@b>", "<sip:b", ";tag=1", '"n" ', "n ", "?", ",", "`", "^", "|", "\0", "\x0b", "é",
+]  # fmt: skip
+
+
+@settings(_GATE, max_examples=600)
+@given(st.lists(st.sampled_from(_ADDRESS_PIECES), max_size=12).map("".join))
+def test_quick_look_at_an_address_agrees_with_reading_it(text: str) -> None:
+    readable = True
+    try:
+        NameAddr.parse(text)
+    except MalformedMessage:
+        readable = False
+    try:
+        check_address(text)
+    except MalformedMessage:
+        assert not readable
+    else:
+        assert readable
