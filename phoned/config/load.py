@@ -18,7 +18,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from phoned.config.merge import Layers, read_layers
 from phoned.config.profiles import PROFILES
-from phoned.config.report import DEFAULT, ConfigError, Location, Origin, Problem
+from phoned.config.report import DEFAULT, ConfigError, Location, Origin, Problem, dotted
 from phoned.config.schema import AccountConfig, Config
 from phoned.config.secrets import BadSecret, FileSecrets, read_credential, read_secret_file
 from phoned.config.shape import Places, absolute_paths, problems_of
@@ -200,7 +200,7 @@ def _double_accounts(core: Mapping[str, Any], origin: Callable[[Location], Origi
         if isinstance(name, str):
             if name in seen:
                 location = ("accounts", index, "id")
-                yield Problem(origin=origin(location), key=f"accounts[{index}].id", message=f"{name!r} is taken")
+                yield Problem(origin=origin(location), key=dotted(location), message=f"{name!r} is taken")
             seen.add(name)
 
 
@@ -209,7 +209,7 @@ def _bad_secret_files(files: list[tuple[Location, Path]], origin: Callable[[Loca
         try:
             read_secret_file(path)
         except BadSecret as error:
-            yield Problem(origin=origin(location), key=str(location[-1]), message=error.detail)
+            yield Problem(origin=origin(location), key=dotted(location), message=error.detail)
 
 
 def _passwords(
@@ -227,7 +227,7 @@ def _passwords(
         except BadSecret as error:
             if account.credential is not None:  # a bad file has been reported with the other secret files
                 location = ("accounts", index, "credential")
-                problems.append(Problem(origin=origin(location), key="credential", message=error.detail))
+                problems.append(Problem(origin=origin(location), key=dotted(location), message=error.detail))
 
 
 def _place_in_files(problem: Problem) -> tuple[str, int]:

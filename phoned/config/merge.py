@@ -154,9 +154,10 @@ def _is_tables(value: Any) -> TypeGuard[list[dict[str, Any]]]:
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"v = {text}\n")["v"]
-    except (tomllib.TOMLDecodeError, KeyError):
+        parsed = tomllib.loads(f"v = {text}\n")
+    except tomllib.TOMLDecodeError:
         return text
+    return parsed["v"] if len(parsed) == 1 else text
 
 
 def _toml_error(error: tomllib.TOMLDecodeError, text: str) -> tuple[str, int]:
