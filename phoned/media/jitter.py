@@ -77,6 +77,8 @@ class _Entry:
     """In clock units; 0 for a packet of the sequence space that is no audio."""
     payload: bytes
     payload_type: int
+    lateness: float
+    """Seconds that it came after the fastest packet of its time."""
 
 
 class JitterBuffer:
@@ -141,8 +143,7 @@ class JitterBuffer:
         sequence = packet.sequence
         if self._is_stray(packet, now, duration):
             return
-        if duration:
-            self._measure(now - packet.timestamp / self._clock_rate, now)
+        lateness = self._measure(now - packet.timestamp / self._clock_rate) if duration else 0.0
         if self._next is None:
             self._next = sequence
         elif (step := sequence_delta(sequence, self._next)) < 0:
@@ -153,7 +154,7 @@ class JitterBuffer:
         if sequence in self._packets:
             self.duplicates += 1
             return
-        self._packets[sequence] = _Entry(packet.timestamp, now, duration, packet.payload, packet.payload_type)
+        self._packets[sequence] = _Entry(packet.timestamp, now, duration, packet.payload, packet.payload_type, lateness)
         if len(self._packets) > MAX_PACKETS:
             del self._packets[self._next_present(self._next)]
             self._next = self._next_present(self._next)
@@ -182,8 +183,11 @@ class JitterBuffer:
         self._insert(*first)
         return False
 
-    def _measure(self, transit: float, now: float) -> None:
-        """Keep the fastest transit time and the target (``transit``: arrival less timestamp, an offset of any size)."""
+    def _measure(self, transit: float) -> float:
+        """Keep the fastest transit time and the target; how much later than the fastest this one is.
+
+        ``transit``: arrival less timestamp, which is off by any constant.
+        """
         transits = self._transits
         if transits:
             relative = transit - self._base
@@ -201,12 +205,11 @@ class JitterBuffer:
         self._since_review += 1
         if self._since_review >= _REVIEW:
             self._review()
+        return transit - self._base
 
     def _review(self) -> None:
         self._since_review = 0
         ordered = sorted(self._transits)
-        if not ordered:
-            return
         self._base = ordered[0]
         spread = ordered[-1 - len(ordered) // 50] - self._base
         self.target_s = min(self._max_s, max(self._min_s, spread + TICK_S))
@@ -332,10 +335,10 @@ class JitterBuffer:
 
     # -- depth
 
-    def _delay(self, entry: _Entry, now: float) -> float:
-        delay = now - entry.timestamp / self._clock_rate - self._base
-        # a packet of another timeline (wrapped, jumped) than the newest one: fall back on its age
-        return delay if 0 <= delay < _LATE_S else now - entry.arrival
+    @staticmethod
+    def _delay(entry: _Entry, now: float) -> float:
+        """What the buffer adds to the fastest way through, if this packet is played now."""
+        return now - entry.arrival + entry.lateness
 
     def _adjust(self, entry: _Entry, now: float, quiet: bool) -> bool:
         """Watch the delay; True when this packet was dropped to shorten it."""

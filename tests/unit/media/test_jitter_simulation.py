@@ -149,9 +149,9 @@ def test_without_any_silence_the_delay_still_comes_down() -> None:
     assert jitter.dropped >= 1
 
 
-@pytest.mark.parametrize("skew", [300e-6, -300e-6])
+@pytest.mark.parametrize("skew", [700e-6, -700e-6])
 def test_clock_drift_is_absorbed_in_silence(skew: float) -> None:
-    jitter, heard = simulate(stream(30000), seconds=599, quiet=lambda now: int(now * 10) % 4 == 0, tick_skew=skew)
+    jitter, heard = simulate(stream(12000), seconds=239, quiet=lambda now: int(now * 10) % 4 == 0, tick_skew=skew)
     assert max(heard.delays) < 0.075
     assert heard.count("C") + heard.count("F") <= 12
     if skew > 0:
