@@ -48,7 +48,11 @@ _NON_INVITE_LEGAL: Mapping[State, frozenset[State]] = {
 
 
 class InviteServerTransaction:
-    """RFC 3261 17.2.1 with the Accepted state of RFC 6026. Driven by the transaction layer."""
+    """RFC 3261 17.2.1 with the Accepted state of RFC 6026. Driven by the transaction layer.
+
+    A user that says nothing for ten minutes, not even another provisional response (13.3.1.1 wants one each minute), is
+    given up (`Timer.ANSWER`): a forgotten INVITE must not hold its place for ever.
+    """
 
     def __init__(self, *, key: TransactionKey, request: Request, wire: Wire, timers: TimerValues) -> None:
         self.key = key
@@ -89,11 +93,13 @@ class InviteServerTransaction:
                 self._enter(State.ACCEPTED)
                 self.timers.set(Timer.L, now + self._values.transaction_s)
             return []
-        if response.status >= 300:
-            self._enter(State.COMPLETED)
-            self.timers.set(Timer.H, now + self._values.transaction_s)
-            if not self._wire.reliable:
-                self.timers.set(Timer.G, now + self._interval_s)
+        if response.status < 200:
+            self.timers.set(Timer.ANSWER, now + self._values.silence_s)
+            return self._send(response)
+        self._enter(State.COMPLETED)
+        self.timers.set(Timer.H, now + self._values.transaction_s)
+        if not self._wire.reliable:
+            self.timers.set(Timer.G, now + self._interval_s)
         return self._send(response)
 
     def receive(self, request: Request, now: float) -> list[TransactionEvent]:
@@ -121,7 +127,7 @@ class InviteServerTransaction:
             self._interval_s = min(2 * self._interval_s, self._values.t2_s)
             self.timers.set(Timer.G, now + self._interval_s)
             return self._send(self.response)
-        if timer is Timer.H:
+        if timer in (Timer.H, Timer.ANSWER):
             return [TimedOut(key=self.key, timer=timer), self._end()]
         return [self._end()]
 

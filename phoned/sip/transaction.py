@@ -138,7 +138,7 @@ class ResponseReceived:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedOut:
     """Client: no final response in time (Timer B or F, or 64*T1 after a CANCEL): to be treated as 408. Server: no ACK
-    of our refusal (Timer H), or the transaction user never answered a request that is no INVITE."""
+    of our refusal (Timer H), or the transaction user forgot the request (`Timer.ANSWER`)."""
 
     key: TransactionKey
     timer: Timer

@@ -62,7 +62,19 @@ def test_invite_is_answered_with_100_at_once() -> None:
     assert trying.headers.get("To") == "<sip:us@example.org>"
     assert transaction.state is State.PROCEEDING
     assert transaction.to_tag is None
-    assert transaction.timers.next() is None
+
+
+def test_forgotten_invite_is_given_up_ten_minutes_after_the_last_provisional_response() -> None:
+    outbox = Outbox()
+    transaction = invite(outbox, reliable=True)
+    assert transaction.timers.next() == 600
+    transaction.respond(ours(180), 500)
+    outbox.drain()
+    assert run(transaction, outbox, 1099) == ([], [])
+    assert run(transaction, outbox, 1100) == (
+        [],
+        [(1100, TimedOut(key=KEY, timer=Timer.ANSWER)), (1100, Terminated(key=KEY))],
+    )
 
 
 def test_repeated_invite_gets_the_newest_provisional_response() -> None:

@@ -420,6 +420,15 @@ def test_flood_of_new_calls_that_are_refused_keeps_memory_constant() -> None:
     assert bench.layer.counters.over_capacity == 0
 
 
+def test_requests_that_our_side_forgets_give_their_place_back() -> None:
+    bench = Bench()
+    flood(bench, 9)
+    bench.layer.receive(1, request("OPTIONS"), 0)
+    bench.layer.tick(600)
+    assert len(bench.layer) == 0
+    assert bench.layer.next_timer() is None
+
+
 # --- flow_down
 
 
@@ -444,7 +453,7 @@ def test_lost_flow_ends_requests_in_every_state(
     key = bench.take(message, flow=flow)
     if status is not None:
         bench.respond(key, message, status)
-    deliveries = bench.layer.flow_down(flow, 1)
+    deliveries = bench.layer.flow_down(flow, 1) + bench.layer.tick(1)
     assert kinds(deliveries) == expected
     assert {id(owner) for owner, _ in deliveries} == {id(bench.owner)}
     assert len(bench.layer) == 0
