@@ -16,21 +16,23 @@ _SHORTEST_EXACT = 6
 
 _LINE = r"(?:(?!\\[rn])[^\r\n])*"
 """The rest of a line, also of one that was printed with repr()."""
+_START = r"(?:\b|(?<=\\[nrt]))"
+"""Where a word begins, also after an escape of repr()."""
 _VALUE = r"(?:\"(?:[^\"\\\r\n]|\\.)*\"?|'[^'\r\n]*'?|[^\s,;&'\"<>]*)"
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"\b((?:proxy-)?authorization\b['\"]?\s*[:=]\s*){_LINE}", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(r"\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(rf"\b(response|cnonce|rspauth)(\s*=\s*){_VALUE}", re.IGNORECASE), rf"\1\2{HIDDEN}"),
+    (re.compile(rf"{_START}((?:proxy-)?authorization\b['\"]?\s*[:=]\s*){_LINE}", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(rf"{_START}((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{{6,}}", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(rf"{_START}(response|cnonce|rspauth)(\s*=\s*){_VALUE}", re.IGNORECASE), rf"\1\2{HIDDEN}"),
     (
         re.compile(
-            rf"\b(access_token|auth_token|token|ticket|password|passwd|credential|secret|api_key)(['\"]?\s*[=:]\s*){_VALUE}",
+            rf"{_START}(access_token|auth_token|token|ticket|password|passwd|credential|secret|api_key)(['\"]?\s*[=:]\s*){_VALUE}",
             re.IGNORECASE,
         ),
         rf"\1\2{HIDDEN}",
     ),
-    (re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]+"), f"whsec_{HIDDEN}"),
-    (re.compile(r"\bphoned_[A-Za-z0-9_-]{16,}"), f"phoned_{HIDDEN}"),
+    (re.compile(rf"{_START}whsec_[A-Za-z0-9+/=_-]+"), f"whsec_{HIDDEN}"),
+    (re.compile(rf"{_START}phoned_[A-Za-z0-9_-]{{16,}}"), f"phoned_{HIDDEN}"),
     (re.compile(r"(ice-pwd['\"]?\s*[:=]\s*)[^\s\\]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(rf"(a=crypto:){_LINE}", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,15}://)[^\s/@\"'<>]{1,256}@"), rf"\1{HIDDEN}@"),
