@@ -99,6 +99,12 @@ class FakePhone:
         )
         return await self._put("call.incoming", view)
 
+    async def first_call(self) -> str:
+        """The id of the oldest call, once there is one."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._calls))
+        return next(iter(self._calls))
+
     async def remote_rings(self, call: str) -> CallView:
         return await self._change("call.ringing", call, state=CallState.RINGING, ringing_at=self._tick())
 
@@ -256,8 +262,9 @@ class FakePhone:
         return self._playbacks[playback]
 
     async def control_playback(self, playback: str, verb: Literal["pause", "resume", "stop"]) -> PlaybackView:
-        state = {"pause": "paused", "resume": "playing", "stop": "finished"}[verb]
-        view = self._playbacks[playback] = dataclasses.replace(self.playback(playback), **{"state": state})
+        states: dict[str, Literal["playing", "paused", "finished"]]
+        states = {"pause": "paused", "resume": "playing", "stop": "finished"}
+        view = self._playbacks[playback] = dataclasses.replace(self.playback(playback), state=states[verb])
         return view
 
     async def record(self, call: str, request: RecordRequest) -> RecordingView:
@@ -285,8 +292,9 @@ class FakePhone:
         return self._recordings[recording]
 
     async def control_recording(self, recording: str, verb: Literal["pause", "resume", "stop"]) -> RecordingView:
-        state = {"pause": "paused", "resume": "recording", "stop": "finished"}[verb]
-        view = self._recordings[recording] = dataclasses.replace(self.recording(recording), **{"state": state})
+        states: dict[str, Literal["recording", "paused", "finished"]]
+        states = {"pause": "paused", "resume": "recording", "stop": "finished"}
+        view = self._recordings[recording] = dataclasses.replace(self.recording(recording), state=states[verb])
         return view
 
     async def delete_recording(self, recording: str) -> None:
