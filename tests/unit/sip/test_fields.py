@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.extension_fields import FieldToken, RAck, Reason, Replaces
-from phoned.sip.fields import ContentType, CSeq, NameAddr, SessionExpires, Via
+from phoned.sip.fields import ContentType, CSeq, NameAddr, SessionExpires, Via, check_address
 from phoned.sip.grammar import quote, unquote
 from phoned.sip.parameters import NO_PARAMETERS, Parameters
 from phoned.sip.uri import Uri
@@ -193,3 +195,24 @@ def test_media_types_and_tokens() -> None:
             ContentType.parse(text)
     with pytest.raises(MalformedMessage):
         FieldToken.parse("a b;c")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<sip:" + "a" * 8000,
+        "<sip:a@b" + ";a" * 4000,
+        "<sip:a@b" + ";a=b" * 2000 + ";>",
+        "<sip:a@b>" + ";a=b" * 2000 + ";(",
+        '<sip:a@b>;x="' + "a" * 8000,
+        '"' * 8000,
+        '"' + "\\" * 8000,
+        "a " * 4000 + "(",
+        "<sip:" + "a:" * 4000 + "@",
+    ],
+)
+def test_hostile_address_costs_little(text: str) -> None:
+    started = time.process_time()
+    with pytest.raises(MalformedMessage):
+        check_address(text)
+    assert time.process_time() - started < 0.05
