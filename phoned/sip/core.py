@@ -7,7 +7,7 @@ answers challenges by the rules of who may ask us. It must not know calls.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.accessors import cseq
@@ -53,7 +53,7 @@ class AccountCore:
         self._realms: dict[int, str] = {}
         self.id = account
         self.parameters = parameters
-        self.aor = aor
+        self.aor = replace(aor, display_name=parameters.display_name or aor.display_name)
         self.flow: FlowId | None = None
         """What requests go out on: the flow that registered last, or was adopted."""
         self.flows: set[FlowId] = set()
@@ -152,7 +152,7 @@ class AccountCore:
     # --- credentials
 
     def answers(self, response: Response) -> bool:
-        """Whether a challenge inside a dialog may be answered at all (a far end that challenges may be after a hash)."""
+        """Whether a challenge inside a dialog may be answered at all: a far end that asks may be after a hash."""
         policy = self.parameters.in_dialog_auth
         return policy == "both" or (policy == "407" and response.status == 407)
 

@@ -99,9 +99,7 @@ class OfferAnswer:
         """Whether ``token`` is the one that our media owes a description for."""
         return self.exchange is not None and self.exchange.token == token and self.wanted is not None
 
-    def want_offer(
-        self, token: Token, carrier: Carrier, deadline: float, causes: tuple[ModifyCause, ...] = ()
-    ) -> None:
+    def want_offer(self, token: Token, carrier: Carrier, deadline: float, causes: tuple[ModifyCause, ...] = ()) -> None:
         """Our media was asked for an offer."""
         self._enter(
             OfferAnswerState.WANT_OFFER, Exchange(token=token, carrier=carrier, causes=causes, deadline=deadline)

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phoned.errors import AtCapacity, Gone, InvalidValue, MalformedMessage, NotFound, NotRegistered
+from phoned.errors import AtCapacity, InvalidValue, MalformedMessage, NotFound, NotRegistered
 from phoned.sip import inbound
-from phoned.sip.accessors import call_id, from_, to
+from phoned.sip.accessors import to
 from phoned.sip.account import AccountParameters, FlowParameters, Limits
 from phoned.sip.core import AccountCore, Core, checked_headers
 from phoned.sip.events import (
@@ -33,9 +33,10 @@ from phoned.sip.events import (
 from phoned.sip.invite_session import accept, close, connect, journal, messages, modify
 from phoned.sip.invite_session.session import InviteSession
 from phoned.sip.invite_session.state import InviteState
-from phoned.sip.io import Outbox, Random, TimerSet, TimerValues
-from phoned.sip.message import Request, is_keepalive, parse, response_to, salvaged
+from phoned.sip.io import Outbox, Random, TimerValues
+from phoned.sip.message import Request, Response, is_keepalive, parse, response_to, salvaged
 from phoned.sip.options import respond_to, unacceptable
+from phoned.sip.session_table import SessionTable
 from phoned.sip.standalone import Standalone
 from phoned.sip.transaction import AckReceived, Delivery, RequestReceived, TransactionEvent, TransactionKey
 from phoned.sip.transaction_layer import TransactionLayer, TransactionLimits
@@ -74,9 +75,7 @@ class UserAgent:
         self._core = Core(layer=self._layer, random=random, limits=self._limits, timers=timers or TimerValues())
         self._accounts: dict[AccountId, AccountCore] = {}
         self._flows: dict[FlowId, AccountCore] = {}
-        self._sessions: dict[SessionId, InviteSession] = {}
-        self._dialogs: dict[tuple[str, str], InviteSession] = {}
-        self._timers: TimerSet[SessionId] = TimerSet()
+        self._sessions = SessionTable()
         self._bucket = inbound.TokenBucket(self._limits)
 
     @property
@@ -100,10 +99,10 @@ class UserAgent:
         """Ends its sessions (without a word on the wire) and forgets it."""
         known = self._account(account)
         events: list[Event] = []
-        for session in [session for session in self._sessions.values() if session.account is known]:
+        for session in self._sessions.of(known):
             session.end(EndCause.FLOW_LOST, Party.LOCAL)
             events += session.take()
-            self._forget(session)
+            self._sessions.forget(session)
         for flow in tuple(known.flows):
             self._flows.pop(flow, None)
             self._layer.flow_down(flow, now)
@@ -141,9 +140,9 @@ class UserAgent:
         if known.parameters.allow_unregistered_incoming:
             known.trusted.add(flow)
         events: list[Event] = []
-        for session in [session for session in self._sessions.values() if session.account is known]:
+        for session in self._sessions.of(known):
             session.move(flow, now)
-            events += self._settled(session)
+            events += self._sessions.settle(session)
         return events
 
     # --- bytes and time
@@ -163,9 +162,8 @@ class UserAgent:
             self.counters.malformed += 1
             self._refuse_malformed(flow, error)
             return []
-        except Exception:
-            self.counters.internal_errors += 1
-            log.exception("a message could not be parsed")
+        except Exception as error:
+            self._crashed(error, None)
             return []
         return self._deal(self._layer.receive(flow, message, now), now)
 
@@ -182,18 +180,17 @@ class UserAgent:
     def tick(self, now: float) -> list[Event]:
         """Fire what is due."""
         events = self._deal(self._layer.tick(now), now)
-        for session_id in self._timers.due(now):
-            session = self._sessions[session_id]
+        for session in self._sessions.due(now):
             try:
                 session.tick(now)
-            except Exception:
-                self._crashed(session)
-            events += self._settled(session)
+            except Exception as error:
+                self._crashed(error, session)
+            events += self._sessions.settle(session)
         return self._registered(events, now)
 
     def next_timer(self) -> float | None:
         """When `tick` is wanted next."""
-        deadlines = [at for at in (self._layer.next_timer(), self._timers.next()) if at is not None]
+        deadlines = [at for at in (self._layer.next_timer(), self._sessions.next_timer()) if at is not None]
         return min(deadlines) if deadlines else None
 
     def outbox(self) -> list[tuple[FlowId, bytes]]:
@@ -229,26 +226,26 @@ class UserAgent:
         known = self._account(account)
         if known.flow is None:
             raise NotRegistered(f"account {account} has no flow")
-        if self._live() >= self._limits.sessions:
+        if self._sessions.live >= self._limits.sessions:
             raise AtCapacity("too many calls")
         session = self._new_session(known, known.flow, InviteState.PREPARING)
         connect.start(session, target, checked_headers(headers), offer, offerless, now)
-        self._keep(session)
-        return session.id, self._settled(session)
+        self._sessions.keep(session)
+        return session.id, self._sessions.settle(session)
 
     def ring(self, session: SessionId, now: float, *, status: int = 180, early_media: bool = False) -> list[Event]:
         """Send a provisional response; ``early_media`` asks for an answer to go with it (183 as a rule)."""
         if not 100 < status < 200:
             raise InvalidValue("a provisional response has a status of 101 to 199")
-        found = self._session(session)
+        found = self._sessions.live_one(session)
         accept.ring(found, status, early_media, now)
-        return self._settled(found)
+        return self._sessions.settle(found)
 
     def answer(self, session: SessionId, now: float) -> list[Event]:
         """Answer an incoming call: a `DescriptionWanted` follows when none was given yet."""
-        found = self._session(session)
+        found = self._sessions.live_one(session)
         accept.answer(found, now)
-        return self._settled(found)
+        return self._sessions.settle(found)
 
     def reject(
         self, session: SessionId, now: float, *, status: int = 486, reason: str = "", retry_after_s: int | None = None
@@ -256,9 +253,9 @@ class UserAgent:
         """Refuse an incoming call."""
         if not 300 <= status < 700:
             raise InvalidValue("a refusal has a status of 300 to 699")
-        found = self._session(session)
+        found = self._sessions.live_one(session)
         accept.reject(found, status, reason, retry_after_s, now)
-        return self._settled(found)
+        return self._sessions.settle(found)
 
     def hangup(self, session: SessionId, now: float, *, reason: str | None = None) -> list[Event]:
         """Make it end, whatever its state: CANCEL, BYE or a refusal. ``reason`` is a Reason header value. `Ended`
@@ -268,7 +265,7 @@ class UserAgent:
         if found is None or found.ended:
             return []
         close.hangup(found, now, reason)
-        return self._settled(found)
+        return self._sessions.settle(found)
 
     def reinvite(
         self,
@@ -281,9 +278,9 @@ class UserAgent:
     ) -> list[Event]:
         """One state-preserving re-INVITE (or UPDATE, where the far end can); wishes that come while one is in flight
         are gathered into the next."""
-        found = self._session(session)
+        found = self._sessions.live_one(session)
         modify.wish(found, cause, offer, use_update, now)
-        return self._settled(found)
+        return self._sessions.settle(found)
 
     def info(
         self, session: SessionId, content_type: str, body: bytes, now: float, *, info_package: str | None = None
@@ -307,9 +304,9 @@ class UserAgent:
         now: float,
         headers: list[tuple[str, str]],
     ) -> tuple[Token, list[Event]]:
-        found = self._session(session)
+        found = self._sessions.live_one(session)
         token = messages.send(found, method, content_type, body, now, headers)
-        return token, self._settled(found)
+        return token, self._sessions.settle(found)
 
     def message(
         self, account: AccountId, target: str, content_type: str, body: bytes, now: float
@@ -346,35 +343,35 @@ class UserAgent:
 
     def supply(self, token: Token, description: bytes, now: float) -> list[Event]:
         """The description that was wanted. A stale token is ignored."""
-        found = self._wanting(token)
+        found = self._sessions.wanting(token)
         if found is None:
             return []
         found.supply(token, description, now)
-        return self._settled(found)
+        return self._sessions.settle(found)
 
     def refuse(self, token: Token, status: int, now: float) -> list[Event]:
         """There will be none; ``status`` answers the far end where it waits for one. A stale token is ignored."""
-        found = self._wanting(token)
+        found = self._sessions.wanting(token)
         if found is None:
             return []
         found.refuse(token, status if 400 <= status < 700 else 488, now)
-        return self._settled(found)
+        return self._sessions.settle(found)
 
     # --- journal
 
     def snapshot(self, session: SessionId) -> Mapping[str, Any]:
         """The confirmed dialog as plain JSON-able values. Raises WrongState before the call is answered."""
-        return journal.snapshot(self._session(session))
+        return journal.snapshot(self._sessions.live_one(session))
 
     def restore(self, account: AccountId, snapshot: Mapping[str, Any], now: float) -> SessionId:
         """A session from an earlier life; `reinvite` it when a flow is registered. Raises `InvalidValue`."""
         known = self._account(account)
         session = self._new_session(known, -1 if known.flow is None else known.flow, InviteState.CONFIRMED)
         journal.restore(session, snapshot, now)
-        if (session.call_id, session.local_tag) in self._dialogs:
+        if self._sessions.has_dialog(session):
             raise InvalidValue("this dialog is here already")
-        self._keep(session)
-        self._settled(session)
+        self._sessions.keep(session)
+        self._sessions.settle(session)
         return session.id
 
     # --- routing
@@ -387,10 +384,10 @@ class UserAgent:
                     events += self._unowned(event, now)
                     continue
                 events += owner.on_transaction(event, now)
-            except Exception:
-                self._crashed(owner)
+            except Exception as error:
+                self._crashed(error, owner)
             if isinstance(owner, InviteSession):
-                events += self._settled(owner)
+                events += self._sessions.settle(owner)
         return self._registered(events, now)
 
     def _registered(self, events: list[Event], now: float) -> list[Event]:
@@ -403,9 +400,9 @@ class UserAgent:
                 known.registered = event
                 known.trusted.add(event.flow)
                 dealt += self.move_account(known.id, event.flow, now)
-                for session in [session for session in self._sessions.values() if session.account is known]:
+                for session in self._sessions.of(known):
                     modify.on_registered(session, now)
-                    dealt += self._settled(session)
+                    dealt += self._sessions.settle(session)
             elif isinstance(event, Unregistered) and event.flow in self._flows:
                 known = self._flows[event.flow]
                 known.registered = None
@@ -417,12 +414,12 @@ class UserAgent:
             case RequestReceived(key=key, request=request):
                 return self._on_request(key, request, now)
             case AckReceived(request=request, flow=flow):
-                session = self._dialog_of(request, flow)
-                leg = session.find(from_(request).tag or "") if session is not None else None
-                if session is None or leg is None:
+                found = self._sessions.leg_of(request, self._flows.get(flow))
+                if found is None:
                     return []
+                session, leg = found
                 session.on_ack(request, leg, now)
-                return self._settled(session)
+                return self._sessions.settle(session)
             case _:
                 return []
 
@@ -431,14 +428,11 @@ class UserAgent:
         try:
             return self._route(key, request, now)
         except MalformedMessage as error:
-            self._answer(key, respond_to(request, error.status, tag=self._core.random.token()), now)
-        except Exception:
-            self._crashed(None)
-            self._answer(key, respond_to(request, 500, tag=self._core.random.token()), now)
+            self._refuse(key, respond_to(request, error.status), now)
+        except Exception as error:
+            self._crashed(error, None)
+            self._refuse(key, respond_to(request, 500), now)
         return []
-
-    def _answer(self, key: TransactionKey, response: Any, now: float) -> None:
-        self._layer.respond(key, response, now)
 
     def _route(self, key: TransactionKey, request: Request, now: float) -> list[Event]:
         account = self._flows[key.flow]
@@ -446,41 +440,42 @@ class UserAgent:
         if refusal is not None:
             return self._refuse(key, refusal, now)
         if to(request).tag is not None:
-            session = self._dialog_of(request, key.flow)
-            leg = session.find(from_(request).tag or "") if session is not None else None
-            if session is None or leg is None:
+            found = self._sessions.leg_of(request, account)
+            if found is None:
                 return self._refuse(key, respond_to(request, 481), now)
+            session, leg = found
             try:
                 session.on_request(key, request, leg, now)
-            finally:
-                events = self._settled(session)
-            return events
+            except Exception as error:
+                self._crashed(error, session)
+                self._refuse(key, respond_to(request, 500), now)
+            return self._sessions.settle(session)
         refusal = inbound.refusal(request, account, key.flow)
         if refusal is None and not self._bucket.take(now):
             self.counters.refused_new += 1
             refusal = inbound.no_room(request)
         if refusal is None and request.method == "INVITE":
-            if self._live() < self._limits.sessions:
+            if self._sessions.live < self._limits.sessions:
                 session = self._new_session(account, key.flow, InviteState.INCOMING)
                 accept.start(session, key, request, now)
-                self._keep(session)
-                return self._settled(session)
+                self._sessions.keep(session)
+                return self._sessions.settle(session)
             self.counters.refused_new += 1
             refusal = inbound.no_room(request)
         if refusal is not None:
             return self._refuse(key, refusal, now)
         return inbound.answer(self._core, account, key, request, now)
 
-    def _refuse(self, key: TransactionKey, response: Any, now: float) -> list[Event]:
+    def _refuse(self, key: TransactionKey, response: Response, now: float) -> list[Event]:
         if ";tag=" not in (response.headers.get("To") or ""):
             response.headers.set("To", f"{response.headers.get('To')};tag={self._core.random.token()}")
         self._layer.respond(key, response, now)
         return []
 
-    def _crashed(self, owner: object) -> None:
+    def _crashed(self, error: Exception, owner: object) -> None:
         """An exception of ours, contained: what it hit ends, everything else goes on."""
         self.counters.internal_errors += 1
-        log.error("contained an error of our own", exc_info=True)
+        log.error("contained an error of our own", exc_info=error)
         if isinstance(owner, InviteSession):
             owner.end(EndCause.FAILED, Party.SYSTEM)
 
@@ -492,48 +487,7 @@ class UserAgent:
             raise NotFound(f"no account {account}")
         return known
 
-    def _session(self, session: SessionId) -> InviteSession:
-        found = self._sessions.get(session)
-        if found is None:
-            raise NotFound(f"no session {session}")
-        if found.ended:
-            raise Gone(f"session {session} has ended")
-        return found
-
-    def _live(self) -> int:
-        return sum(not session.ended for session in self._sessions.values())
-
     def _new_session(self, account: AccountCore, flow: FlowId, state: InviteState) -> InviteSession:
         return InviteSession(
             session=self._core.random.token(), core=self._core, account=account, flow=flow, state=state
         )
-
-    def _keep(self, session: InviteSession) -> None:
-        self._sessions[session.id] = session
-        self._dialogs[session.call_id, session.local_tag] = session
-
-    def _forget(self, session: InviteSession) -> None:
-        self._sessions.pop(session.id, None)
-        self._dialogs.pop((session.call_id, session.local_tag), None)
-        self._timers.clear(session.id)
-
-    def _settled(self, session: InviteSession) -> list[Event]:
-        """After each input of a session: its events, its next timer, and whether it can be forgotten."""
-        events = session.take()
-        if session.finished:
-            self._forget(session)
-            return events
-        at = session.next_timer()
-        if at is None:
-            self._timers.clear(session.id)
-        else:
-            self._timers.set(session.id, at)
-        return events
-
-    def _dialog_of(self, request: Request, flow: FlowId) -> InviteSession | None:
-        """The session that a request means to be in; nobody reaches into the calls of another account."""
-        session = self._dialogs.get((call_id(request), to(request).tag or ""))
-        return session if session is not None and session.account is self._flows.get(flow) else None
-
-    def _wanting(self, token: Token) -> InviteSession | None:
-        return next((session for session in self._sessions.values() if token in session.wants), None)

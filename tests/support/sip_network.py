@@ -1,4 +1,4 @@
-"""A simulated network between pure user agents, in simulated time: delay, loss, duplication, reordering, partition, fork.
+"""A simulated network between pure user agents, in simulated time: delay, loss, copies, reordering, partition, fork.
 
 Everything random comes from one seed. `SipNetwork.run` moves messages and time until nothing is left to do, or a limit;
 after each step the invariants of the core are checked: one end for each session and nothing after it.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import heapq
 import random as stdlib_random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from phoned.sip.account import AccountParameters, FlowParameters, Limits
 from phoned.sip.accessors import cseq, to
+from phoned.sip.account import AccountParameters, FlowParameters, Limits
 from phoned.sip.events import DescriptionWanted, Ended, Event, FlowId, IncomingCall, ModifyCause
 from phoned.sip.headers import Headers
 from phoned.sip.message import Message, Request, Response, parse, serialise
@@ -100,9 +100,18 @@ class Phone:
         body = f"{wanted.kind} {self.descriptions} of {self.name}".encode()
         self.take(self.ua.supply(wanted.token, body, self.network.now))
 
-    def call(self, target: str = "sip:bob@example.com", **options: object) -> str:
+    def call(
+        self,
+        target: str = "sip:bob@example.com",
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        offer: bytes | None = None,
+        offerless: bool = False,
+    ) -> str:
         """Place a call; returns the session."""
-        session, events = self.ua.invite(self.name, target, self.network.now, **options)  # type: ignore[arg-type]  # passed through
+        session, events = self.ua.invite(
+            self.name, target, self.network.now, headers=headers, offer=offer, offerless=offerless
+        )
         self.take(events)
         return session
 
@@ -126,11 +135,7 @@ class Phone:
     @property
     def session(self) -> str:
         """The newest session that was heard of."""
-        return next(
-            event.session
-            for event in reversed(self.events)
-            if isinstance(event, IncomingCall | DescriptionWanted | Ended) or hasattr(event, "session")
-        )
+        return next(str(event.session) for event in reversed(self.events) if hasattr(event, "session"))
 
     def all(self, kind: type[EventT]) -> list[EventT]:
         """Every event of a kind, oldest first."""
@@ -213,8 +218,13 @@ class SipNetwork:
         """A link between two phones, one flow each."""
         weather = weather or Weather()
         ends: list[FlowId] = []
-        to_other = lambda data: other.take(other.ua.receive(ends[1], data, self.now))  # noqa: E731
-        to_one = lambda data: one.take(one.ua.receive(ends[0], data, self.now))  # noqa: E731
+
+        def to_other(data: bytes) -> None:
+            other.take(other.ua.receive(ends[1], data, self.now))
+
+        def to_one(data: bytes) -> None:
+            one.take(one.ua.receive(ends[0], data, self.now))
+
         ends.append(self.flow(one, to_other, transport=transport, weather=weather))
         ends.append(self.flow(other, to_one, transport=transport, weather=weather))
         if adopt:
@@ -250,6 +260,12 @@ class SipNetwork:
             if message is not None and self.drop is not None and self.drop(phone.name, message):
                 continue
             self.send(link, data)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something in a while."""
+        self._count += 1
+        link = _Link(lambda data: action(), Weather())
+        heapq.heappush(self._packets, _Packet(self.now + seconds, self._count, link, b""))
 
     def send(self, link: _Link, data: bytes) -> None:
         """Put a message on a link, through its weather."""
@@ -364,7 +380,7 @@ class ForkingProxy:
         if tag is not None:
             self._by_tag[tag] = index
         if cseq(message).method != "INVITE" or message.status < 200 or self._invite is None:
-            if message.status > 100 and cseq(message).method != "CANCEL":
+            if cseq(message).method != "CANCEL":
                 self._network.send(self._to_caller, data)
             return
         if message.status < 300:

@@ -215,7 +215,13 @@ def succeed(s: InviteSession, incoming: Incoming, response: Response, now: float
     """A 2xx to INVITE went out: repeat it until the ACK, whatever the transport (RFC 3261 13.3.1.4)."""
     number = cseq(incoming.request).number
     t1 = s.core.timers.t1_s
-    s.successes[number] = Success(incoming=incoming, response=response, number=number, interval_s=t1)
+    s.successes[number] = Success(
+        incoming=incoming,
+        response=response,
+        number=number,
+        interval_s=t1,
+        offered=incoming.leg.exchange.state is OfferAnswerState.LOCAL_OFFER,
+    )
     s.timers.set((Deadline.SUCCESS, number), now + t1)
     s.timers.set((Deadline.NO_ACK, number), now + s.core.timers.transaction_s)
 
@@ -236,21 +242,7 @@ def on_ack(s: InviteSession, request: Request, leg: Leg, now: float) -> None:
         return
     for older in [known for known in s.successes if known <= number]:
         forget_success(s, older)
-    body = description_of(request)
-    exchange = leg.exchange
-    missing = False
-    if exchange.state is OfferAnswerState.LOCAL_OFFER and exchange.exchange is not None:
-        token, carrier = exchange.exchange.token, exchange.exchange.carrier
-        if carrier in (Carrier.INVITE, Carrier.REINVITE):
-            if body is None:
-                missing = True
-                exchange.withdraw()
-                s.emit(DescriptionExpired(session=s.id, token=token))
-            else:
-                exchange.answered()
-                s.emit(
-                    AnswerReceived(session=s.id, token=token, description=body, early=False, fork=leg.dialog.remote_tag)
-                )
+    missing = success.offered and not _take_answer(s, leg, description_of(request))
     if s.state is InviteState.ACCEPTED:
         if missing:
             close.bye(s, leg, now)
@@ -261,6 +253,20 @@ def on_ack(s: InviteSession, request: Request, leg: Leg, now: float) -> None:
         close.flush(s, now)
     else:
         modify.pump(s, now)
+
+
+def _take_answer(s: InviteSession, leg: Leg, body: bytes | None) -> bool:
+    """The answer in the ACK to the offer in our 2xx."""
+    exchange = leg.exchange
+    assert exchange.exchange is not None
+    token = exchange.exchange.token
+    if body is None:
+        exchange.withdraw()
+        s.emit(DescriptionExpired(session=s.id, token=token))
+        return False
+    exchange.answered()
+    s.emit(AnswerReceived(session=s.id, token=token, description=body, early=False, fork=leg.dialog.remote_tag))
+    return True
 
 
 def confirm(s: InviteSession, now: float) -> None:

@@ -58,6 +58,7 @@ def pump(s: InviteSession, now: float) -> None:
         s.state is not InviteState.CONFIRMED
         or not facts.wishes
         or facts.current is not None
+        or s.successes  # an INVITE of theirs is in progress until its ACK (RFC 3261 14.1)
         or (Deadline.MODIFY_AGAIN, None) in s.timers
         or any(
             not incoming.final and incoming.request.method in ("INVITE", "UPDATE") for incoming in s.incoming.values()

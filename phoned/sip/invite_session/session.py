@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
-from phoned.errors import AtCapacity, InvalidValue
+from phoned.errors import AtCapacity, InvalidValue, MalformedMessage
 from phoned.sip.core import AccountCore, Core
 from phoned.sip.events import (
     DescriptionExpired,
@@ -304,14 +304,17 @@ class InviteSession:
         return self.legs.get(remote_tag)
 
     def on_request(self, key: TransactionKey, request: Request, leg: Leg, now: float) -> None:
-        """A request inside one of our dialogs, already judged to be acceptable. Raises MalformedMessage."""
+        """A request inside one of our dialogs, already judged to be acceptable."""
         incoming = Incoming(key=key, request=request, leg=leg)
         self.incoming[key] = incoming
         self.core.layer.adopt(key, self)
         if not leg.dialog.in_order(request):
             self.respond(incoming, 500, now)
             return
-        _REQUESTS[request.method](self, incoming, now)
+        try:
+            _REQUESTS[request.method](self, incoming, now)
+        except MalformedMessage as error:
+            self.respond(incoming, error.status, now)
 
     def on_ack(self, request: Request, leg: Leg, now: float) -> None:
         """The ACK of one of our 2xx."""

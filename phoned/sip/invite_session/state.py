@@ -156,6 +156,8 @@ class Success:
     response: Response
     number: int
     interval_s: float
+    offered: bool
+    """Whether it holds our offer, so that the ACK owes the answer."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
