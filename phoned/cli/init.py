@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -48,8 +49,6 @@ def command(
 
 def default_path() -> Path:
     """Where the daemon looks first: the user's, or the machine's for root."""
-    import os
-
     if os.geteuid() == 0 and "XDG_CONFIG_HOME" not in os.environ:
         return Path("/etc/phoned/phoned.toml")
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "phoned" / "phoned.toml"
@@ -120,11 +119,27 @@ def _check(text: str, path: Path) -> None:
         raise ConfigError(problems_of(error, AccountConfig, (), lambda _: origin)) from None
 
 
+def _daemons_group(path: Path) -> int | None:
+    """The group ``phoned``, when root writes the machine's own configuration and the group exists."""
+    import grp
+
+    if os.geteuid() != 0 or not path.is_relative_to("/etc"):
+        return None
+    try:
+        return grp.getgrnam("phoned").gr_gid
+    except KeyError:
+        return None
+
+
 def _write(path: Path, text: str, secret: str | None, secret_path: Path | None) -> None:
     """The secret first, so that the configuration never names a file that is not there."""
     from phoned.store.atomic import write_atomically
 
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if secret is not None and secret_path is not None:
+        group = _daemons_group(path)
         write_atomically(secret_path, f"{secret}\n".encode(), mode=0o600)
+        if group is not None:  # the system's daemon is not root, and must be able to read it
+            os.chown(secret_path, -1, group)
+            secret_path.chmod(0o640)
     write_atomically(path, text.encode(), mode=0o644)
