@@ -316,3 +316,11 @@ def test_lost_flow_fails_a_request_that_has_no_final_answer(status: int | None, 
         transaction.receive(answer(BYE, status), 1)
     failed: list[TransactionEvent] = [TransportFailed(key=KEY, request=BYE)] if fails else []
     assert transaction.fail() == [*failed, Terminated(key=KEY)]
+
+
+def test_end_of_what_has_ended_is_a_bug() -> None:
+    transaction = bye(Outbox(), reliable=True)
+    transaction.start(0)
+    transaction.fail()
+    with pytest.raises(AssertionError, match="Terminated -> Terminated"):
+        transaction.fail()

@@ -305,3 +305,14 @@ def test_lost_flow_ends_a_transaction(status: int | None, fails: bool) -> None:
         transaction.respond(theirs(status), 0)
     failed: list[TransactionEvent] = [TransportFailed(key=KEY, request=OPTIONS)] if fails else []
     assert transaction.fail() == [*failed, Terminated(key=KEY)]
+
+
+def test_step_that_the_table_forbids_is_a_bug() -> None:
+    refused = invite(Outbox(), reliable=False)
+    refused.respond(ours(486), 0)
+    with pytest.raises(AssertionError, match="Completed -> Completed"):
+        refused.respond(ours(486), 1)
+    answered = options(Outbox(), reliable=False)
+    answered.respond(theirs(200), 0)
+    with pytest.raises(AssertionError, match="Completed -> Completed"):
+        answered.respond(theirs(200), 1)

@@ -389,6 +389,15 @@ def test_refused_invites_make_room_before_anything_is_put_off() -> None:
     assert bench.layer.counters.over_capacity == 0
 
 
+def test_acknowledged_refusal_is_not_given_up_a_second_time() -> None:
+    bench = Bench(limits=TransactionLimits(server_new=1, server_total=1))
+    first = request("INVITE", branch="z9hG4bKa", call_id="a")
+    bench.respond(bench.take(first), first, 486)
+    bench.layer.receive(1, request("ACK", branch="z9hG4bKa", call_id="a", to_tag="us"), 0)
+    assert kinds(flood(bench, 2)) == ["RequestReceived"]
+    assert bench.layer.counters.over_capacity == 1
+
+
 def test_refused_invite_is_kept_on_an_unreliable_flow_where_it_absorbs_copies() -> None:
     bench = Bench(limits=TransactionLimits(server_new=1, server_total=1))
     first = request("INVITE", branch="z9hG4bKa", call_id="a")
