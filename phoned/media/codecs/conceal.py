@@ -41,7 +41,11 @@ class Concealer:
             samples = samples.copy()
             samples[:size] = samples[:size] * ramp + made_up * (1 - ramp)
             self._lost = 0
-        self._past = (self._past[1], samples)
+        older, newer = self._past
+        if len(samples) < self._frame:  # short packets: a pitch period needs 30 ms of past
+            self._past = (older, np.concatenate((newer, samples))[-2 * self._frame :])
+        else:
+            self._past = (newer, samples)
         return samples
 
     def conceal(self) -> Samples:

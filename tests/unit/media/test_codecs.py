@@ -207,6 +207,18 @@ def test_concealment_joins_without_a_click() -> None:
     assert jumps[3800:4400].max() <= 1.6 * np.abs(np.diff(sound.astype(int))).max()
 
 
+@pytest.mark.parametrize("packet_ms", [5, 10, 20, 40])
+def test_concealment_finds_the_pitch_whatever_the_packet_length(packet_ms: int) -> None:
+    at = np.arange(8000) / 8000
+    sound = (6000 * np.sin(2 * np.pi * 100 * at) + 3000 * np.sin(2 * np.pi * 300 * at)).astype(np.int16)
+    concealer = Concealer(8000)
+    size = 8 * packet_ms
+    for n in range(0, 3200, size):
+        concealer.good(sound[n : n + size])
+    made_up, right = concealer.conceal().astype(float), sound[3200:3360].astype(float)
+    assert made_up @ right > 0.9 * np.sqrt((made_up @ made_up) * (right @ right))
+
+
 def playout(rate: int = 16000, name: str = "pcmu") -> tuple[Playout, Codec, JitterBuffer]:
     jitter, codec = JitterBuffer(8000), codecs.create(name, rate)
     return Playout(jitter, {0: codec}, rate), codec, jitter
@@ -257,6 +269,14 @@ def test_playout_uses_the_copy_inside_opus() -> None:
             jitter.put(Packet(111, n, n * 960, 1, codec.encode(frame)), n * 0.02, 960)
         assert len(out.frame(n * 0.02 + 0.01)) == 640
     assert out.concealed_ms == 20
+
+
+def test_a_packet_shorter_than_its_length_says_is_filled_up() -> None:
+    out, codec, jitter = playout(8000)
+    jitter.put(Packet(0, 0, 0, 1, codec.encode(voice(8000, 0.02).tobytes())[:80]), 0.0, 160)
+    frame = out.frame(0.03)
+    assert len(frame) == 320
+    assert frame[160:] == bytes(160)
 
 
 def test_playout_takes_other_codecs_in_mid_call() -> None:
