@@ -127,7 +127,11 @@ class Registration:
     ) -> None:
         aor = Uri.parse(parameters.aor)
         digits = parameters.instance_id.rpartition(":")[2].replace("-", "").lower()
-        contact = Uri.sip(parameters.contact_host or f"{digits}.invalid", user=parameters.contact_user or aor.user)
+        contact = Uri.sip(
+            parameters.contact_host or f"{digits}.invalid",
+            user=parameters.contact_user or aor.user,
+            scheme=aor.scheme,  # RFC 3261 8.1.1.8: sips is answered at sips
+        )
         if parameters.contact_transport is not None:
             contact = contact.with_parameter("transport", parameters.contact_transport)
         self.call_id = call_id or random.token()

@@ -55,6 +55,10 @@ def test_contact_can_be_given() -> None:
     assert bench.registration.contact == "sip:line1@10.0.0.7"
 
 
+def test_secure_address_has_a_secure_contact() -> None:
+    assert Bench(aor="sips:alice@example.org").registration.contact == CONTACT.replace("sip:", "sips:")
+
+
 def test_secret_is_in_no_repr() -> None:
     parameters = RegistrationParameters(aor="sip:a@b", registrar="sip:b", instance_id=INSTANCE, secret="geheim")
     assert "geheim" not in repr(parameters)
