@@ -30,6 +30,8 @@ HEADER_S = 10.0
 BODY_S = 30.0
 KEEP_ALIVE_S = 5
 MAX_CONNECTIONS = 64
+LINGER_S = 1.0
+"""How long what is still being sent is read after a refusal."""
 CLOSE_S = 2.0
 """How long a reader that was cut off has to take the close frame."""
 
@@ -77,6 +79,7 @@ class HttpProtocol(H11Protocol):
         self._phase: Phase | None = None
         self._touched = False
         self._refused = False
+        self._lingering = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -96,12 +99,16 @@ class HttpProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._touched = True
+        if self._lingering:
+            return
         if self._refused:
             self._refuse(problem("too_many_connections", retry_after_s=5))
             return
         if self.transport.is_closing():
             return
         super().data_received(data)
+        if self._lingering:
+            return
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             self._disarm()  # refused, or a WebSocket now
         elif self.conn.their_state is h11.IDLE:
@@ -143,15 +150,26 @@ class HttpProtocol(H11Protocol):
             self.transport.close()
 
     def _refuse(self, found: Problem) -> None:
-        self._disarm()
-        if self.transport.is_closing():
+        if self._lingering or self.transport.is_closing():
             return
+        self._disarm()
         cycle: RequestResponseCycle | None = self.cycle  # uvicorn says it is never None, and begins with None
         if cycle is not None and cycle.response_started and not cycle.response_complete:
             self.transport.abort()  # half an answer is out: nothing that follows could be understood
             return
+        if cycle is not None:
+            cycle.disconnected = True  # whoever waits for the rest of the body need not wait
+            cycle.message_event.set()
+        # closing on unread bytes would reset the connection, and the answer with it: read on a little, to nowhere
+        self._lingering = True
+        self.flow.resume_reading()
         self.transport.write(refusal(found))
-        self.transport.close()
+        try:
+            self.transport.write_eof()
+        except OSError:
+            self.transport.abort()  # the peer is gone already
+        else:
+            self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):

@@ -103,7 +103,10 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
     length = next(
         (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
     )
-    return head + await reader.readexactly(length)
+    try:
+        return head + await reader.readexactly(length)
+    except asyncio.IncompleteReadError as error:
+        return head + error.partial  # the answer to a HEAD, or a connection that was cut
 
 
 def free_port() -> int:
