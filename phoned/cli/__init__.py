@@ -7,11 +7,10 @@ Data goes to stdout, notes and errors to stderr. Exit codes are those of the con
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 
 import typer
 
-from phoned.cli import check_config, init, run, token
+from phoned.cli import check_config, demo, init, run, sandbox, token
 from phoned.cli.common import fail
 from phoned.config.report import EXIT_STATUS, ConfigError
 from phoned.errors import PhonedError
@@ -22,7 +21,7 @@ It is not a telephone service and must not be relied on for emergency calls."""
 
 
 def build() -> typer.Typer:
-    """The commands that this installation has."""
+    """All commands."""
     app = typer.Typer(
         name="phoned", help=ABOUT, no_args_is_help=True, pretty_exceptions_enable=False, context_settings=_HELP
     )
@@ -31,14 +30,8 @@ def build() -> typer.Typer:
     app.command("check-config")(check_config.command)
     app.command("init")(init.command)
     app.command("token")(token.command)
-    if find_spec("phoned.sandbox.demo") is not None:
-        from phoned.cli import demo
-
-        app.command("demo")(demo.command)
-    if find_spec("phoned.sandbox.command") is not None:
-        from phoned.cli import sandbox
-
-        app.command("sandbox")(sandbox.command)
+    app.command("demo")(demo.command)
+    app.command("sandbox")(sandbox.command)
     return app
 
 

@@ -12,6 +12,6 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Register, call an echo, lose the WebSocket, recover, hang up: all on this machine."""
-    from importlib import import_module
+    from phoned.sandbox import demo
 
-    raise typer.Exit(import_module("phoned.sandbox.demo").run(once=once, as_json=as_json))
+    raise typer.Exit(demo.run(once=once, as_json=as_json))

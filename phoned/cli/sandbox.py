@@ -12,6 +12,6 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Say what happens as JSON lines.")] = False,
 ) -> None:
     """A SIP-over-WebSocket PBX with echo and tone lines, for trying things. Fault switches are JSON lines on stdin."""
-    from importlib import import_module
+    from phoned.sandbox import command as exchange
 
-    raise typer.Exit(import_module("phoned.sandbox.command").run(listen=listen, as_json=as_json))
+    raise typer.Exit(exchange.run(listen=listen, as_json=as_json))

@@ -72,7 +72,7 @@ def test_version_and_help(phoned: Phoned) -> None:
     assert re.fullmatch(r"phoned \d+\.\d+\.\d+\S*\n", phoned("--version").out)
     shown = phoned("--help")
     assert shown.status == 0
-    for command in ("run", "check-config", "init", "token"):
+    for command in ("run", "check-config", "init", "token", "demo", "sandbox"):
         assert command in shown.out
     assert "emergency" in shown.out
     assert phoned("no-such-command").status == 2
