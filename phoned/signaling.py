@@ -135,10 +135,17 @@ class Signaling:
     # --- sessions
 
     def invite(
-        self, account: str, target: str, headers: Sequence[tuple[str, str]], on_session: Callable[[str], None]
+        self,
+        account: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        on_session: Callable[[str], None],
+        *,
+        caller: str | None = None,
     ) -> None:
-        """A new outgoing session. ``on_session`` hears its id before any of its events is handed out."""
-        session, events = self._agent.invite(account, target, self._now(), headers=headers)
+        """A new outgoing session. ``on_session`` hears its id before any of its events is handed out. ``caller``: the
+        From URI, for an exchange that calls in another's name."""
+        session, events = self._agent.invite(account, target, self._now(), headers=headers, caller=caller)
         on_session(session)
         self._turn(events)
 

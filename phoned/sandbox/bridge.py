@@ -21,6 +21,7 @@ class Bridge:
         *,
         account: str,
         target: str,
+        caller_uri: str,
         headers: tuple[tuple[str, str], ...],
         signaling: Signaling,
         on_callee: Callable[[str], None],
@@ -29,6 +30,7 @@ class Bridge:
         self.callee: str | None = None
         self._account = account
         self._target = target
+        self._caller_uri = caller_uri
         self._headers = headers
         self._signaling = signaling
         self._on_callee = on_callee
@@ -94,7 +96,7 @@ class Bridge:
                 self._offers[session] = offer
                 self._on_callee(session)
 
-            self._signaling.invite(self._account, self._target, self._headers, adopt)
+            self._signaling.invite(self._account, self._target, self._headers, adopt, caller=self._caller_uri)
             return
         other = self._other(event.session)
         if other is not None:

@@ -174,6 +174,7 @@ class Exchange:
             event.session,
             account=called,
             target=binding.contact,
+            caller_uri=event.from_uri,
             headers=headers,
             signaling=self.signaling,
             on_callee=adopt,

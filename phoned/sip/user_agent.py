@@ -221,15 +221,17 @@ class UserAgent:
         headers: Sequence[tuple[str, str]] = (),
         offer: bytes | None = None,
         offerless: bool = False,
+        caller: str | None = None,
     ) -> tuple[SessionId, list[Event]]:
-        """A new outgoing call. Without ``offer`` (and not ``offerless``) a `DescriptionWanted` comes first."""
+        """A new outgoing call. Without ``offer`` (and not ``offerless``) a `DescriptionWanted` comes first. ``caller``:
+        the From URI, for an exchange that calls in another's name."""
         known = self._account(account)
         if known.flow is None:
             raise NotRegistered(f"account {account} has no flow")
         if self._sessions.live >= self._limits.sessions:
             raise AtCapacity("too many calls")
         session = self._new_session(known, known.flow, InviteState.PREPARING)
-        connect.start(session, target, checked_headers(headers), offer, offerless, now)
+        connect.start(session, target, checked_headers(headers), offer, offerless, caller, now)
         self._sessions.keep(session)
         return session.id, self._sessions.settle(session)
 

@@ -92,7 +92,11 @@ def _callee(s: InviteSession, verb: str) -> CalleeFacts:
 def ring(s: InviteSession, status: int, early_media: bool, now: float) -> None:
     """Send a provisional response."""
     callee = _callee(s, "ring")
-    callee.ringing.append((status, early_media))
+    place = len(callee.ringing)
+    if not early_media:
+        # what needs no description does not wait for one
+        place = next((index for index, (_, waits) in enumerate(callee.ringing) if waits), place)
+    callee.ringing.insert(place, (status, early_media))
     proceed(s, callee, now)
 
 

@@ -38,10 +38,11 @@ def start(
     headers: list[tuple[str, str]],
     offer: bytes | None,
     offerless: bool,
+    in_name_of: str | None,
     now: float,
 ) -> None:
     """Call ``target``. Raises InvalidValue for what cannot be called."""
-    s.caller = caller = CallerFacts(target=target, headers=headers, offerless=offerless)
+    s.caller = caller = CallerFacts(target=target, headers=headers, offerless=offerless, in_name_of=in_name_of)
     serialise(_build(s, caller))  # what cannot be built or written is the caller's mistake: said at once
     caller.number = 0
     s.timers.set((Deadline.SETUP, None), now + s.core.limits.setup_s)
@@ -88,6 +89,8 @@ def _build(s: InviteSession, caller: CallerFacts) -> Request:
     request = s.account.request(
         "INVITE", caller.target, call_id=s.call_id, tag=s.local_tag, number=caller.number, headers=headers
     )
+    if caller.in_name_of:
+        request.headers.set("From", f"<{caller.in_name_of}>;tag={s.local_tag}")
     if caller.offer:
         request.headers.add("Content-Type", SDP)
         request.body = caller.offer

@@ -177,6 +177,8 @@ class CallerFacts:
     target: str
     headers: list[tuple[str, str]]
     offerless: bool
+    in_name_of: str | None = None
+    """The From URI, when it is not the account's own."""
     exchange: OfferAnswer = field(default_factory=OfferAnswer)
     """Of the offer in the INVITE; each leg has its own once there is one."""
     offer: bytes = b""

@@ -1,0 +1,103 @@
+"""Whole phones for integration tests: daemons without services against an exchange in the same process, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from phoned.config.load import load_config
+from phoned.daemon import Daemon
+from phoned.events import Event, Subscription
+from phoned.sandbox.server import Sandbox
+
+BUDGET_S = 20.0
+
+
+class Watch:
+    """A daemon's events in order; `until` returns the next one that fits and was not returned before."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.seen: list[Event] = []
+        self._subscription = subscription
+        self._events = aiter(subscription)
+
+    async def until(self, type_: str, fits: Callable[[Any], bool] = lambda data: True) -> Event:
+        """Raises TimeoutError with what was seen instead."""
+        try:
+            async with asyncio.timeout(BUDGET_S):
+                async for event in self._events:
+                    self.seen.append(event)
+                    if event.type == type_ and fits(event.data):
+                        return event
+        except TimeoutError:
+            raise TimeoutError(f"no {type_}; seen: {[event.type for event in self.seen]}") from None
+        raise AssertionError("the bus is closed")
+
+    def types(self, call: str | None = None) -> list[str]:
+        """Types seen so far, of one call when named, without the ever-repeated ``call.updated``."""
+        return [
+            event.type
+            for event in self.seen
+            if event.type != "call.updated" and (call is None or getattr(event.data.get("call"), "id", None) == call)
+        ]
+
+
+class Phones:
+    """An exchange and the phones at it. Use as an async context; everything in it is stopped at the end."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._stack = AsyncExitStack()
+        self.exchange = Sandbox()
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        self.url = await self.exchange.start()
+        self._stack.push_async_callback(self.exchange.stop)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def phone(
+        self, user: str = "alice", *, extra: str = "", account: str = "", password: str | None = None
+    ) -> tuple[Daemon, Watch]:
+        """A running daemon whose account is called like its user. ``extra``: more TOML; ``account``: keys of it."""
+        home = self._home / user
+        home.mkdir(exist_ok=True)
+        secret = home / "secret"
+        secret.touch(mode=0o600)
+        secret.write_text(self.exchange.users[user] if password is None else password)
+        config = home / "phoned.toml"
+        config.write_text(
+            f"""
+[phone]
+state_dir = "state"
+[media]
+allow_loopback = true
+[[accounts]]
+id = "{user}"
+aor = "sip:{user}@{self.exchange.domain}"
+password_file = "secret"
+outbound_proxy = "{self.url}"
+{account}
+{extra}
+"""
+        )
+        loaded = load_config(config, environ={"RUNTIME_DIRECTORY": str(home / "run"), "HOME": str(home)})
+        daemon = Daemon(loaded, plugins={})
+        await daemon.start()
+        self._stack.push_async_callback(daemon.stop)
+        return daemon, Watch(daemon.bus.subscribe(capacity=10_000))
+
+    async def online(self, user: str = "alice", **settings: str) -> tuple[Daemon, Watch]:
+        """The same, once it is registered."""
+        daemon, watch = await self.phone(user, **settings)
+        await watch.until("account.registered")
+        return daemon, watch
