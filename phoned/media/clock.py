@@ -81,7 +81,7 @@ class MediaClock:
     def add(self, ticker: Ticker) -> Callable[[], None]:
         """Tick this from now on; returns what takes it out again."""
         phase = min(self._phases, key=len)
-        phase.append(ticker)
+        phase.append(ticker)  # a phase that was empty is noticed within a period
         if self._timer is None:
             self._start()
 
@@ -110,19 +110,24 @@ class MediaClock:
         behind = int((now - self._due) / PERIOD_S)
         if behind > CATCH_UP:
             self._skip(behind - CATCH_UP)
-        while self._due <= now and self._timer is not None:
-            tickers = self._phases[self._phase]
-            if tickers:
-                self.lateness.add(now - self._due)
-                for ticker in tuple(tickers):
-                    try:
-                        ticker.tick(now)
-                    except Exception as error:
-                        self._crashed(tickers, ticker, error)
-            self._phase = (self._phase + 1) % len(self._phases)
-            self._due += self._step_s
+        tickers = self._phases[self._phase]
+        if tickers:
+            self.lateness.add(now - self._due)
+            for ticker in tuple(tickers):
+                try:
+                    ticker.tick(now)
+                except Exception as error:
+                    self._crashed(tickers, ticker, error)
+        self._advance()
+        while self._timer is not None and not self._phases[self._phase] and any(self._phases):
+            self._advance()  # nobody ticks in this phase: do not wake up for it
         if self._timer is not None:
+            # one phase a turn, even when behind: between two phases the sockets are read
             self._timer = loop.call_at(self._due, self._fire)
+
+    def _advance(self) -> None:
+        self._phase = (self._phase + 1) % len(self._phases)
+        self._due += self._step_s
 
     def _skip(self, ticks: int) -> None:
         self._due += ticks * PERIOD_S
@@ -135,4 +140,6 @@ class MediaClock:
         log.error("a media tick failed; this call's audio ends", exc_info=error)
         if ticker in tickers:
             tickers.remove(ticker)
+        if not any(self._phases):
+            self.stop()
         ticker.crashed(error)

@@ -25,6 +25,10 @@ class DropLog:
         self.counts: Counter[str] = Counter()
         self._reported: dict[str, tuple[float, int]] = {}
 
+    def count(self, cause: str) -> None:
+        """Something that is normal now and then: counted, never written."""
+        self.counts[cause] += 1
+
     def drop(self, cause: str, now: float, detail: object = "") -> None:
         """One datagram was dropped. ``now`` is monotonic."""
         self.counts[cause] += 1

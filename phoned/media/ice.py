@@ -177,7 +177,7 @@ class _Socket(StunProtocol):
             return
         is_response = data[0] & 1 == 1
         if is_response and data[8:20] not in self.transactions:
-            agent.drop("stun_unasked", source)
+            self.receiver.owner.log.count("stun_unasked")  # a late answer, or a stranger's
             return
         if not is_response and agent.username_prefix not in data:
             # no answer, not even an error: nobody who knows our credentials sends this

@@ -186,26 +186,30 @@ class SecureTransport:
     def rtp_received(self, data: bytes) -> None:
         """Take the protection off and hand the packet up."""
         association = self._association
-        if association is not None:
-            packet = association.unprotect(data)
-            if packet is None and self._previous is not None:
-                packet = self._previous.unprotect(data)
-            if packet is not None:
-                self._listener.rtp(packet)
-                return
-        self.path.log.drop("srtp", asyncio.get_running_loop().time())
+        if association is None:
+            self.path.log.count("early")  # the peer had its keys first
+            return
+        packet = association.unprotect(data)
+        if packet is None and self._previous is not None:
+            packet = self._previous.unprotect(data)
+        if packet is None:
+            self.path.log.drop("srtp", asyncio.get_running_loop().time())
+        else:
+            self._listener.rtp(packet)
 
     def rtcp_received(self, data: bytes) -> None:
         """Take the protection off and hand the packet up."""
         association = self._association
-        if association is not None:
-            packet = association.unprotect_rtcp(data)
-            if packet is None and self._previous is not None:
-                packet = self._previous.unprotect_rtcp(data)
-            if packet is not None:
-                self._listener.rtcp(packet)
-                return
-        self.path.log.drop("srtcp", asyncio.get_running_loop().time())
+        if association is None:
+            self.path.log.count("early")
+            return
+        packet = association.unprotect_rtcp(data)
+        if packet is None and self._previous is not None:
+            packet = self._previous.unprotect_rtcp(data)
+        if packet is None:
+            self.path.log.drop("srtcp", asyncio.get_running_loop().time())
+        else:
+            self._listener.rtcp(packet)
 
     def path_changed(self) -> None:
         """A fact of the path."""
@@ -233,12 +237,14 @@ class SecureTransport:
     def send_rtp(self, packet: bytes) -> bool:
         """Protect and send. False when it could not be sent."""
         association = self._association
-        return association is not None and self.path.send(association.protect(packet))
+        protected = association.protect(packet) if association is not None else None
+        return protected is not None and self.path.send(protected)
 
     def send_rtcp(self, packet: bytes) -> bool:
         """Protect and send. False when it could not be sent."""
         association = self._association
-        return association is not None and self.path.send(association.protect_rtcp(packet))
+        protected = association.protect_rtcp(packet) if association is not None else None
+        return protected is not None and self.path.send(protected)
 
     async def close(self) -> None:
         """close_notify, then sockets. Idempotent."""
