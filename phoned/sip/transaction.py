@@ -124,7 +124,7 @@ class CancelReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseReceived:
-    """A response to our request: each provisional one above 100 or not, and the final one.
+    """A response to our request: each provisional one, 100 included, and the final one.
 
     A 2xx to INVITE comes each time that it is received (RFC 6026): the UAC core sends an ACK for each. A refusal of an
     INVITE was acknowledged already. ``request`` is the request as it was sent, with our Via.
