@@ -135,7 +135,7 @@ class Phone:
     @property
     def session(self) -> str:
         """The newest session that was heard of."""
-        return next(str(event.session) for event in reversed(self.events) if hasattr(event, "session"))
+        return next(str(event.session) for event in reversed(self.events) if getattr(event, "session", None))
 
     def all(self, kind: type[EventT]) -> list[EventT]:
         """Every event of a kind, oldest first."""
@@ -182,10 +182,13 @@ class SipNetwork:
     def __init__(self, seed: int = 1) -> None:
         self.random = stdlib_random.Random(seed)
         self.now = 1000.0
+        self.weather = Weather()
         self.phones: list[Phone] = []
         self.trace: list[tuple[float, str, str]] = []
         self.drop: Callable[[str, Message], bool] | None = None
         """Asked for each message with its sender's name: True loses it."""
+        self.alter: Callable[[str, Message], bool] | None = None
+        """Asked for each message: may change it under way; its result means nothing."""
         self._links: dict[tuple[str, FlowId], _Link] = {}
         self._packets: list[_Packet] = []
         self._count = 0
@@ -259,6 +262,9 @@ class SipNetwork:
                 continue
             if message is not None and self.drop is not None and self.drop(phone.name, message):
                 continue
+            if message is not None and self.alter is not None:
+                self.alter(phone.name, message)
+                data = serialise(message)
             self.send(link, data)
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
