@@ -1,0 +1,95 @@
+"""`make behaviours`: every promise of the recovery page, the tests that prove it, and their result.
+
+A test claims a row by ``@pytest.mark.behaviour("P4")``; a row that waits for later work is claimed by a marker with
+``later="..."`` and is printed as open. Exit 1 when a row has no test or a test fails.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROWS = (
+    *(f"P{number}" for number in range(1, 16)),
+    *(f"F{number}" for number in range(1, 14)),
+    *(f"O{number}" for number in range(1, 15)),
+    *(f"R{number}" for number in range(1, 14)),
+    *(f"R/{letter}" for letter in "abcdefghijkl"),
+    *(f"L{number}" for number in range(1, 12)),
+)
+"""The five published designs, row by row; ``R/a`` to ``R/l`` are the defects to beat."""
+REPORT = Path("build/behaviours.json")
+
+
+@dataclass
+class Row:
+    """What is known of one promise."""
+
+    tests: dict[str, str] = field(default_factory=dict)
+    """Test id to ``passed``, ``failed``, ``skipped``."""
+    later: str | None = None
+
+    @property
+    def result(self) -> str:
+        """``proven``, ``failed``, ``open (...)`` or ``no test``."""
+        if self.later is not None:
+            return f"open ({self.later})"
+        if not self.tests:
+            return "no test"
+        return "proven" if all(outcome == "passed" for outcome in self.tests.values()) else "failed"
+
+
+class Collector:
+    """A pytest plug-in that keeps the marked tests and their outcomes."""
+
+    def __init__(self) -> None:
+        self.rows = {row: Row() for row in ROWS}
+        self._claims: dict[str, list[str]] = {}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        kept = []
+        for item in items:
+            marks = list(item.iter_markers("behaviour"))
+            for mark in marks:
+                self._claim(item.nodeid, str(mark.args[0]), mark.kwargs)
+            if marks:
+                kept.append(item)
+        items[:] = kept
+
+    def _claim(self, test: str, row: str, facts: dict[str, Any]) -> None:
+        if row not in self.rows:
+            raise pytest.UsageError(f"{test} claims {row}, which is no row of the recovery page")
+        if "later" in facts:
+            self.rows[row].later = str(facts["later"])
+        else:
+            self._claims.setdefault(test, []).append(row)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            for row in self._claims.get(report.nodeid, ()):
+                self.rows[row].tests[report.nodeid] = report.outcome
+
+
+def main(arguments: list[str]) -> int:
+    """Run the marked tests and print the table."""
+    collector = Collector()
+    pytest.main(["-q", "--no-header", "-p", "no:terminal", *arguments], plugins=[collector])
+    REPORT.parent.mkdir(exist_ok=True)
+    facts = {row: {"result": known.result, "tests": known.tests} for row, known in collector.rows.items()}
+    REPORT.write_text(json.dumps(facts, indent=1))
+    for row, known in collector.rows.items():
+        sys.stdout.write(f"{row:<5} {known.result:<18} {', '.join(known.tests)}\n")
+    missing = [row for row, known in collector.rows.items() if known.result in ("no test", "failed")]
+    sys.stdout.write(
+        f"\n{len(ROWS) - len(missing)} of {len(ROWS)} rows proven or open by name; missing: {len(missing)}\n"
+    )
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
