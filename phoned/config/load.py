@@ -24,6 +24,8 @@ from phoned.config.secrets import BadSecret, FileSecrets, read_credential, read_
 from phoned.config.shape import Places, absolute_paths, problems_of
 from phoned.config.types import Secret
 
+SYSTEM_FILE = Path("/etc/phoned/phoned.toml")
+
 SERVICE_TABLES = ("api", "webhooks", "twilio", "mqtt", "nats", "metrics")
 """Tables of services that the contract names: kept even where no installed service claims them."""
 
@@ -73,13 +75,13 @@ class LoadedConfig:
         return Places(state=self.state_dir, runtime=self.runtime_dir)
 
 
-def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+def find_config(explicit: Path | None, environ: Mapping[str, str], system: Path = SYSTEM_FILE) -> Path:
     """The main file. Raises `ConfigError` when there is none."""
     if explicit is not None:
         return explicit
     home = Path(environ.get("HOME") or "~").expanduser()
     user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    candidates = (user / "phoned" / "phoned.toml", Path("/etc/phoned/phoned.toml"))
+    candidates = (user / "phoned" / "phoned.toml", system)
     for candidate in candidates:
         if candidate.exists():
             return candidate

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import itertools
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +25,7 @@ from websockets.typing import Subprotocol
 from phoned.model import Cause
 from phoned.transport.connect import StepDeadlines
 from phoned.transport.dialer import WebSocketDialer
-from phoned.transport.flow import Flow
+from phoned.transport.flow import Flow, FlowError, FlowTarget
 from phoned.transport.resolver import Resolver
 
 SIP = Subprotocol("sip")
@@ -158,6 +160,27 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     if len(payload) < 65_536:
         return head + b"\x7e" + len(payload).to_bytes(2, "big") + payload
     return head + b"\x7f" + len(payload).to_bytes(8, "big") + payload
+
+
+QUICK = StepDeadlines(dns_s=0.05, tcp_s=0.05, proxy_s=0.05, tls_s=0.05, upgrade_s=0.05)
+
+
+async def refused(
+    target: FlowTarget, *, resolver: Resolver | None = None, steps: StepDeadlines | None = None, deadline_s: float = 5
+) -> FlowError:
+    """The error of a dial that must fail, within its deadline, without a word to the listener or a socket left."""
+    ear = Ear()
+    before = len(os.listdir("/proc/self/fd"))
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(FlowError) as caught:
+        await dialer(resolver, steps).dial(target, ear, deadline_s=deadline_s)
+    assert asyncio.get_running_loop().time() - began < deadline_s + 1
+    for _ in range(3):  # transports close in a later turn
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+    assert len(os.listdir("/proc/self/fd")) <= before + 3  # the executor's own
+    assert ear.ends == []
+    assert ear.messages.empty()
+    return caught.value
 
 
 # ---------------------------------------------------------------- TLS

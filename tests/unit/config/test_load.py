@@ -168,6 +168,9 @@ def test_the_home_directory_may_be_named_by_its_sign(folder: Folder, monkeypatch
 def test_search_order(tmp_path: Path) -> None:
     named = tmp_path / "x.toml"
     assert find_config(named, {}) == named
+    system = tmp_path / "system.toml"
+    system.touch()
+    assert find_config(None, {"HOME": str(tmp_path)}, system) == system
     user = tmp_path / ".config" / "phoned" / "phoned.toml"
     user.parent.mkdir(parents=True)
     user.touch()
@@ -178,10 +181,9 @@ def test_search_order(tmp_path: Path) -> None:
     assert find_config(None, {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}) == xdg
 
 
-@pytest.mark.skipif(Path("/etc/phoned/phoned.toml").exists(), reason="this machine has a phone")
 def test_no_configuration_names_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="phoned init"):
-        find_config(None, {"HOME": str(tmp_path)})
+        find_config(None, {"HOME": str(tmp_path)}, tmp_path / "system.toml")
 
 
 def test_state_and_runtime_directories(tmp_path: Path) -> None:
