@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Collector:
                 kept.append(item)
         items[:] = kept
 
-    def _claim(self, test: str, row: str, facts: dict[str, Any]) -> None:
+    def _claim(self, test: str, row: str, facts: Mapping[str, Any]) -> None:
         if row not in self.rows:
             raise pytest.UsageError(f"{test} claims {row}, which is no row of the recovery page")
         if "later" in facts:
