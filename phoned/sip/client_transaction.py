@@ -75,7 +75,11 @@ def _follow_up(invite: Request, method: str) -> Request:
 
 
 class InviteClientTransaction:
-    """RFC 3261 17.1.1 with the Accepted state of RFC 6026. Driven by the transaction layer."""
+    """RFC 3261 17.1.1 with the Accepted state of RFC 6026. Driven by the transaction layer.
+
+    A far end that says nothing for ten minutes after a provisional response (13.3.1.1 wants one each minute) is given
+    up (`Timer.ANSWER`), so that nothing waits for ever. Its user will have lost patience before, and cancelled.
+    """
 
     def __init__(
         self,
@@ -131,6 +135,7 @@ class InviteClientTransaction:
         if response.status < 200:
             if self.state is State.CALLING:
                 self._enter(State.PROCEEDING)
+            self.timers.set(Timer.ANSWER, now + self._values.silence_s)
             return [self._up(response)]
         if response.status < 300:
             self._enter(State.ACCEPTED)
@@ -150,7 +155,7 @@ class InviteClientTransaction:
             self._interval_s *= 2
             self.timers.set(Timer.A, now + self._interval_s)
             return self._send()
-        if timer in (Timer.B, Timer.CANCEL):
+        if timer in (Timer.B, Timer.CANCEL, Timer.ANSWER):
             return [TimedOut(key=self.key, timer=timer), self._end()]
         return [self._end()]
 

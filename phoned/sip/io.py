@@ -39,7 +39,7 @@ class TimerValues:
     t4_s: float = 5.0
     """The longest time that a message stays in the network."""
     silence_s: float = 600.0
-    """Ours: how long an INVITE may stay without any response of its user, before it is given up as forgotten."""
+    """Ours: how long an INVITE may stay without a further response, before it is given up as forgotten."""
 
     @property
     def transaction_s(self) -> float:

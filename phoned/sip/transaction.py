@@ -40,7 +40,7 @@ class State(Enum):
 
 
 class Timer(Enum):
-    """RFC 3261 table 4 and RFC 6026; `CANCEL` is the wait of RFC 3261 9.1, `ANSWER` ours (see server_transaction)."""
+    """RFC 3261 table 4 and RFC 6026; `CANCEL` is the wait of RFC 3261 9.1, `ANSWER` ours: a user or far end fell silent."""
 
     A = "A"
     B = "B"
@@ -137,8 +137,8 @@ class ResponseReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedOut:
-    """Client: no final response in time (Timer B or F, or 64*T1 after a CANCEL): to be treated as 408. Server: no ACK
-    of our refusal (Timer H), or the transaction user forgot the request (`Timer.ANSWER`)."""
+    """Client: no final response in time (Timer B or F, 64*T1 after a CANCEL, ten silent minutes): to be treated as 408.
+    Server: no ACK of our refusal (Timer H), or the transaction user forgot the request (`Timer.ANSWER`)."""
 
     key: TransactionKey
     timer: Timer

@@ -89,7 +89,17 @@ def test_provisional_response_stops_retransmission_and_deadline() -> None:
     assert transaction.receive(answer(INVITE, 100), 0.2) == [up(INVITE, 100)]
     assert transaction.receive(answer(INVITE, 180), 0.3) == [up(INVITE, 180)]
     assert transaction.state is State.PROCEEDING
-    assert run(transaction, outbox, 1000) == ([], [])
+    assert run(transaction, outbox, 600.2) == ([], [])
+
+
+def test_far_end_that_falls_silent_after_ringing_is_given_up_after_ten_minutes() -> None:
+    outbox = Outbox()
+    transaction = invite(outbox, reliable=True)
+    transaction.start(0)
+    transaction.receive(answer(INVITE, 180), 1)
+    transaction.receive(answer(INVITE, 180), 61)
+    _, events = run(transaction, outbox, 1000)
+    assert events == [(661, TimedOut(key=KEY, timer=Timer.ANSWER)), (661, Terminated(key=KEY))]
 
 
 def test_cancelled_invite_without_final_answer_is_given_up_after_64_t1() -> None:
