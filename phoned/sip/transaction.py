@@ -40,7 +40,7 @@ class State(Enum):
 
 
 class Timer(Enum):
-    """RFC 3261 table 4 and RFC 6026; `CANCEL` is the wait of RFC 3261 9.1, `ANSWER` ours: a user or far end fell silent."""
+    """RFC 3261 table 4 and RFC 6026. `CANCEL`: the wait of RFC 3261 9.1. `ANSWER`: ours, somebody fell silent."""
 
     A = "A"
     B = "B"
