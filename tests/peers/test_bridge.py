@@ -77,15 +77,29 @@ def test_both_hear_each_others_tone(
 
 
 def test_phone_holds_and_resumes(bridge: Kamailio, bridged_phone: PhonedProcess, baresip: Baresip) -> None:
+    # baresip's recorder ends with a re-INVITE: what it hears after one cannot be measured, what it sends can
     phone = bridged_phone
     call = connect(phone, bridge, baresip, "out")
-    play_tone(phone, call)
-    until(lambda: hears_the_phone(baresip), "baresip hears the phone")
     assert phone.verb(call, "hold")["hold"]["local"] is True
-    until(lambda: not hears_the_phone(baresip), "baresip hears silence")
+    measured = rates(lambda: packets(phone, call), lambda: record(phone, call, 1.0))
+    assert measured.received < 2, "the far end sends nothing while it is held"
     assert phone.verb(call, "unhold")["hold"]["local"] is False
-    until(lambda: hears_the_phone(baresip), "baresip hears the phone again")
-    assert_tone(record(phone, call, 1.2)["remote"].last(0.8), BARESIP_HZ)
+    measured = rates(lambda: packets(phone, call), lambda: record(phone, call, 2.0))
+    assert_rate(measured.sent)
+    assert_rate(measured.received)
+    assert_tone(record(phone, call, 1.2)["remote"].last(1.0), BARESIP_HZ)
+
+
+def test_phone_restarts_ice(bridge: Kamailio, bridged_phone: PhonedProcess, baresip: Baresip) -> None:
+    phone = bridged_phone
+    call = connect(phone, bridge, baresip, "in")
+    before = phone.stats(call)
+    phone.verb(call, "reinvite", ice_restart=True)
+    until(lambda: phone.stats(call)["ice_generation"] > before["ice_generation"], "a new ICE generation")
+    heard = record(phone, call, 1.5)["remote"].last(1.2)
+    assert_tone(heard, BARESIP_HZ)
+    assert all(heard.audible()), "no gap"
+    assert phone.stats(call)["dtls_generation"] == before["dtls_generation"]
 
 
 def test_digits_go_both_ways(bridge: Kamailio, bridged_phone: PhonedProcess, baresip: Baresip) -> None:

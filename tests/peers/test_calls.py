@@ -89,7 +89,7 @@ def test_both_hear_each_others_tone(
 def test_phone_holds_and_resumes(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
     page = open_page("bob", library)
     call = connect(phone, page, "out")
-    play_tone(phone, call)
+    play_tone(phone, call, mix=True)
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
 
     assert phone.verb(call, "hold")["hold"] == {"local": True, "remote": False}
@@ -117,15 +117,13 @@ def test_page_holds_and_resumes(phone: PhonedProcess, open_page: OpenPage, libra
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
 
     page.hold()
-    held = phone.events.wait_for("call.held")
-    assert held.call["hold"] == {"local": False, "remote": True}
+    phone.wait_call(call, "is held by the far end", lambda view: view["hold"] == {"local": False, "remote": True})
     page.wait_silence()
     measured = rates(lambda: packets(phone, call), lambda: page.listen(1.0))
     assert measured.sent < 2, "nothing is sent to a far end that does not listen"
 
     page.unhold()
-    resumed = phone.events.wait_for("call.unheld", after=held)
-    assert resumed.call["hold"] == {"local": False, "remote": False}
+    phone.wait_call(call, "is resumed", lambda view: view["hold"] == {"local": False, "remote": False})
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone again")
     measured = rates(lambda: packets(phone, call), lambda: assert_tone(page.listen(1.5), PHONE_HZ))
     assert_rate(measured.sent)
@@ -147,6 +145,22 @@ def test_page_restarts_ice(phone: PhonedProcess, open_page: OpenPage, library: L
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
+def test_phone_restarts_ice(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
+    page = open_page("bob", library)
+    call = connect(phone, page, "out")
+    play_tone(phone, call)
+    page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
+    before = phone.stats(call)
+    heard = page.listen(3.0, lambda: phone.verb(call, "reinvite", ice_restart=True))
+    assert phone.stats(call)["ice_generation"] > before["ice_generation"]
+    assert phone.stats(call)["dtls_generation"] == before["dtls_generation"], "the DTLS association is kept"
+    assert_tone(heard, PHONE_HZ)
+    gaps = heard.audible().count(False)
+    assert gaps <= 10, f"{gaps * 20} ms of silence"
+    assert_tone(record(phone, call, 1.2)["remote"].last(0.8), PAGE_HZ)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_digits_go_both_ways(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
     page = open_page("bob", library, tone_hz=0)
     call = connect(phone, page, "out")
@@ -164,7 +178,7 @@ def test_digits_go_both_ways(phone: PhonedProcess, open_page: OpenPage, library:
 def test_mute_silences_the_phone_only(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
     page = open_page("bob", library)
     call = connect(phone, page, "out")
-    play_tone(phone, call)
+    play_tone(phone, call, mix=True)
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
     assert phone.verb(call, "mute")["muted"] is True
     page.wait_silence()

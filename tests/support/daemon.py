@@ -139,7 +139,7 @@ class PhonedProcess(Child):
                         "recordings_dir": str(self.recordings),
                         **configuration.get("media", {}),
                     },
-                    "api": {"socket": str(self.socket), "port": 0, **configuration.get("api", {})},
+                    "api": {"socket": str(self.socket), "port": 0, "rate_per_s": 1000, **configuration.get("api", {})},
                 }
             )
         )

@@ -90,18 +90,21 @@ class Sound:
         blocks = (self.samples[at : at + size] for at in range(0, len(self.samples) - size + 1, size))
         return [Sound(block, self.rate).level_dbfs > threshold_dbfs for block in blocks]
 
-    def dtmf(self, block_s: float = 0.02, hop_s: float = 0.005) -> str:
-        """The digits that are heard as pairs of tones (Chromium plays a received event for 45 ms)."""
+    def dtmf(self, block_s: float = 0.02, hop_s: float = 0.005, pause_s: float = 0.025) -> str:
+        """The digits that are heard as pairs of tones; a shorter break than ``pause_s`` does not repeat a digit."""
         size, hop = round(block_s * self.rate), round(hop_s * self.rate)
         turn = np.arange(size) / self.rate
         probes = {f: np.exp(-2j * np.pi * f * turn) for f in (*ROWS, *COLUMNS)}
-        digits, previous, run = "", "", 0
+        digits, previous, run, last_at = "", "", 0, 0
         for at in range(0, len(self.samples) - size + 1, hop):
             key = _key(self.samples[at : at + size], probes)
             run = run + 1 if key == previous else 1
             previous = key
-            if key and run == 3:
-                digits += key
+            if key and run >= 3:
+                # the blocks of two tones overlap by a block
+                if not digits.endswith(key) or at - last_at > (pause_s + block_s) * self.rate:
+                    digits += key
+                last_at = at
         return digits
 
 
