@@ -19,7 +19,6 @@ from phoned.media.graph import AudioGraph
 from phoned.media.shared import Shared
 from phoned.model import PlaybackView, PlayRequest, RecordingView, RecordRequest
 from phoned.recording.recorder import Recorder
-from phoned.tasks import Tasks
 
 MAX_PLAYBACKS = 16
 MAX_RECORDINGS = 4
@@ -54,13 +53,11 @@ class AudioDesk:
         call_id: str,
         shared: Shared,
         graph: AudioGraph,
-        tasks: Tasks,
         emit: Callable[[MediaEvent], None],
     ) -> None:
         self._call_id = call_id
         self._shared = shared
         self._graph = graph
-        self._tasks = tasks
         self._emit = emit
         self._ports: list[AudioPort] = []
         self._playbacks: dict[str, _Playback] = {}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from phoned.media.quality import mos, one_way_delay_s
-from phoned.media.receiver import RtpReceiver
-from phoned.media.rtcp import RtcpSession
-from phoned.media.sender import RtpSender
+from phoned.media.stream import Stream
 from phoned.media.transport import SecureTransport
 from phoned.model import StatsView
 
 
-def stats_view(sender: RtpSender, receiver: RtpReceiver, rtcp: RtcpSession, transport: SecureTransport) -> StatsView:
+def stats_view(stream: Stream, transport: SecureTransport) -> StatsView:
     """All counters since the session began; the MOS is an estimate of what we hear."""
+    sender, receiver = stream.sender, stream.receiver
     statistics = receiver.statistics
     received, lost = statistics.packets_total, statistics.lost_total
     loss = lost / (received + lost) if received + lost else 0.0
-    rtt_s = rtcp.rtt_s if rtcp.rtt_s is not None else transport.path.rtt_s
+    rtt_s = stream.rtcp.rtt_s if stream.rtcp.rtt_s is not None else transport.path.rtt_s
     score = None
     if received and receiver.codec_name is not None:
         delay_s = one_way_delay_s(rtt_s=rtt_s, jitter_buffer_s=receiver.buffer_s)
