@@ -33,6 +33,14 @@ class SessionTable:
         """Sessions that have not ended."""
         return sum(not session.ended for session in self._sessions.values())
 
+    def describe(self) -> list[str]:
+        """Each session's state and what it has in hand."""
+        return [
+            f"{session.id} {session.state}: {[out.request.method for out in session.outgoing.values()]} sent, "
+            f"{len(session.incoming)} received, {len(session.timers)} timers"
+            for session in self._sessions.values()
+        ]
+
     def keep(self, session: InviteSession) -> None:
         """A new one."""
         self._sessions[session.id] = session

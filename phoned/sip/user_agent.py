@@ -87,6 +87,10 @@ class UserAgent:
         """Sessions that are not forgotten yet, ended ones with words on the wire included."""
         return len(self._sessions)
 
+    def left(self) -> list[str]:
+        """What each session that is kept still waits for, in words: for tests and diagnosis."""
+        return self._sessions.describe()
+
     # --- accounts and flows
 
     def add_account(self, account: AccountId, parameters: AccountParameters) -> None:
@@ -480,6 +484,7 @@ class UserAgent:
         log.error("contained an error of our own", exc_info=error)
         if isinstance(owner, InviteSession):
             owner.end(EndCause.FAILED, Party.SYSTEM)
+            owner.abandon()
 
     # --- bookkeeping
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from phoned.errors import MalformedMessage
 from phoned.sip.accessors import cseq, to
 from phoned.sip.account import AccountParameters, FlowParameters, Limits
 from phoned.sip.events import DescriptionWanted, Ended, Event, FlowId, IncomingCall, ModifyCause
@@ -135,7 +136,7 @@ class Phone:
     @property
     def session(self) -> str:
         """The newest session that was heard of."""
-        return next(str(event.session) for event in reversed(self.events) if getattr(event, "session", None))
+        return next(str(found) for event in reversed(self.events) if (found := getattr(event, "session", None)))
 
     def all(self, kind: type[EventT]) -> list[EventT]:
         """Every event of a kind, oldest first."""
@@ -189,6 +190,8 @@ class SipNetwork:
         """Asked for each message with its sender's name: True loses it."""
         self.alter: Callable[[str, Message], bool] | None = None
         """Asked for each message: may change it under way; its result means nothing."""
+        self.heard: dict[str, list[bytes]] = {}
+        """What reached each phone over `connect`."""
         self._links: dict[tuple[str, FlowId], _Link] = {}
         self._packets: list[_Packet] = []
         self._count = 0
@@ -223,9 +226,11 @@ class SipNetwork:
         ends: list[FlowId] = []
 
         def to_other(data: bytes) -> None:
+            self.heard.setdefault(other.name, []).append(data)
             other.take(other.ua.receive(ends[1], data, self.now))
 
         def to_one(data: bytes) -> None:
+            self.heard.setdefault(one.name, []).append(data)
             one.take(one.ua.receive(ends[0], data, self.now))
 
         ends.append(self.flow(one, to_other, transport=transport, weather=weather))
@@ -254,7 +259,7 @@ class SipNetwork:
         """Take what a phone wants to send."""
         for flow, data in phone.ua.outbox():
             link = self._links.get((phone.name, flow))
-            message = parse(data) if data.strip() else None
+            message = _read(data)
             if message is not None:
                 phone.sent.append(message)
                 self.trace.append((self.now, phone.name, _summary(message)))
@@ -321,10 +326,21 @@ class SipNetwork:
         """Let everything end that ends by itself, then check that nothing is left."""
         self.run(600)
         for phone in self.phones:
-            assert len(phone.ua) == 0, f"{phone.name} keeps sessions"
+            assert len(phone.ua) == 0, f"{phone.name} keeps sessions: {phone.ua.left()}"
             assert len(phone.ua.layer) == 0, f"{phone.name} keeps transactions"
             assert phone.ua.next_timer() is None, f"{phone.name} keeps a timer"
             assert phone.ua.counters.internal_errors == 0
+
+
+def _read(data: bytes) -> Message | None:
+    """What a phone sent; a refusal repeats what was broken in the request, so that only its status can be read."""
+    if not data.strip():
+        return None
+    try:
+        return parse(data)
+    except MalformedMessage:
+        assert data.startswith(b"SIP/2.0 ")
+        return Response(int(data[8:11]), headers=Headers([("CSeq", "0 BROKEN")]))
 
 
 def _summary(message: Message) -> str:

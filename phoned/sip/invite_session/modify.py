@@ -28,6 +28,7 @@ from phoned.sip.invite_session.state import Deadline, Incoming, InviteState, Leg
 from phoned.sip.message import Response
 from phoned.sip.offer_answer import Carrier, Conflict, OfferAnswerState
 from phoned.sip.options import SDP, capabilities, description_of, methods_of
+from phoned.sip.transaction import TransactionKey
 
 if TYPE_CHECKING:
     from phoned.sip.invite_session.session import InviteSession
@@ -132,8 +133,6 @@ def _send(
         request.body = body
     leg.rseq = None
     s.modify.current = s.send(purpose, request, now, leg=leg, token=token, causes=causes)
-    if purpose is Purpose.REINVITE:
-        s.timers.set((Deadline.MODIFY_END, None), now + s.core.timers.transaction_s)
 
 
 # --- the outcome of ours
@@ -147,6 +146,7 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
         if provisional.is_reliable(response) and provisional.is_next(leg, response):
             provisional.acknowledge(s, leg, response, now)
         return
+    s.timers.clear((Deadline.MODIFY_END, out.key))
     if response.status < 300 and out.purpose is Purpose.REINVITE:
         # each 2xx gets its ACK, also one that comes again or that nobody waits for any more
         if leg.ack is not None and leg.ack_number == cseq(out.request).number:
@@ -164,7 +164,6 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
 def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now: float) -> None:
     facts = s.modify
     facts.current, facts.strikes, facts.again = None, 0, 0
-    s.timers.clear((Deadline.MODIFY_END, None))
     leg.dialog.refresh_target(response)
     leg.methods = methods_of(response) or leg.methods
     s.timer.accepted_by_peer(session_expires(response), now)
@@ -184,7 +183,6 @@ def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now
 
 def _withdraw(s: InviteSession, leg: Leg, out: Outgoing) -> None:
     s.modify.current = None
-    s.timers.clear((Deadline.MODIFY_END, None))
     if out.token is not None:
         leg.exchange.withdraw()
         s.emit(DescriptionExpired(session=s.id, token=out.token))
@@ -272,12 +270,15 @@ def on_failure(s: InviteSession, out: Outgoing, status: int, now: float) -> None
     s.emit(FlowSuspect(session=s.id, account=s.account.id, flow=s.flow))
 
 
-def on_no_final(s: InviteSession, now: float) -> None:
-    """A re-INVITE that only ever got provisional responses: cut it off."""
+def on_no_final(s: InviteSession, key: TransactionKey, now: float) -> None:
+    """A re-INVITE that only ever got provisional responses: cut it off; forget it when nobody waits for it."""
     current = s.modify.current
-    if current is not None and current.key is not None:
+    if current is not None and current.key == key:
         s.modify.cut_off = True
-        s.core.layer.cancel(current.key, now)
+        s.core.layer.cancel(key, now)
+    else:
+        s.core.layer.abandon(key)
+        s.outgoing.pop(key, None)
 
 
 def move(s: InviteSession, now: float) -> None:

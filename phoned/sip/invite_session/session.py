@@ -144,6 +144,7 @@ class InviteSession:
             self.successes.clear()
         kept: list[tuple[Deadline, Hashable]] = [(Deadline.LINGER, None)]
         kept += [(kind, number) for number in self.successes for kind in (Deadline.SUCCESS, Deadline.NO_ACK)]
+        kept += [(Deadline.MODIFY_END, key) for key in self.outgoing]
         deadlines = [(name, self.timers.at(name)) for name in kept]
         self.timers.clear_all()
         for name, at in deadlines:
@@ -245,6 +246,8 @@ class InviteSession:
         try:
             out.key = self.core.layer.send_request(request, self.flow, now, self)
             self.outgoing[out.key] = out
+            if purpose is Purpose.REINVITE:
+                self.timers.set((Deadline.MODIFY_END, out.key), now + self.core.timers.transaction_s)
         except (AtCapacity, InvalidValue):
             # it fails as a broken flow would, but not before its sender is done
             self._unsendable[id(out)] = out
@@ -277,6 +280,13 @@ class InviteSession:
             return
         accept.move(self, now)
         modify.move(self, now)
+
+    def abandon(self) -> None:
+        """Forget every request of ours: what is left of a session after an error of our own."""
+        for key in self.outgoing:
+            self.core.layer.abandon(key)
+        self.outgoing.clear()
+        self.timers.clear_all()
 
     def respond(
         self,
@@ -339,6 +349,7 @@ class InviteSession:
                     close.on_cancel(self, self.incoming[key], cancel, now)
             case Terminated(key=key):
                 self.outgoing.pop(key, None)
+                self.timers.clear((Deadline.MODIFY_END, key))
                 incoming = self.incoming.pop(key, None)
                 if incoming is not None and not incoming.final:
                     accept.on_server_failure(self, incoming, now)
@@ -378,7 +389,8 @@ class InviteSession:
             case Deadline.MODIFY_AGAIN:
                 modify.pump(self, now)
             case Deadline.MODIFY_END:
-                modify.on_no_final(self, now)
+                assert isinstance(name, TransactionKey)
+                modify.on_no_final(self, name, now)
             case Deadline.SESSION:
                 modify.on_session_timer(self, now)
             case Deadline.LINGER:

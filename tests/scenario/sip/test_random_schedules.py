@@ -1,7 +1,8 @@
 """Random schedules by seed: whatever happens to messages and flows, the core keeps its promises.
 
-Each session ends at most once and is silent afterwards (`Phone.take` checks it); when everybody has hung up, no session,
-no transaction and no timer is left; none of our own errors had to be contained. A seed that fails becomes a test.
+Each session ends at most once and is silent afterwards (`Phone.take` checks it); when everybody has hung up, no
+session, no transaction and no timer is left; none of our own errors had to be
+contained. A seed that fails becomes a test.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ from tests.support.sip_network import Phone, SipNetwork, Weather
 def _act(random_: random.Random, network: SipNetwork, phone: Phone, peer: Phone) -> None:
     """One thing that a user, or the network, may do at any moment."""
     ended = {event.session for event in phone.all(Ended)}
-    sessions = [
-        event.session for event in phone.events if isinstance(event, IncomingCall | DescriptionWanted)
-    ]
+    sessions = [event.session for event in phone.events if isinstance(event, IncomingCall | DescriptionWanted)]
     live = [session for session in dict.fromkeys(sessions) if session not in ended]
     session = random_.choice(live) if live else None
     now = network.now
@@ -57,7 +56,7 @@ def _act(random_: random.Random, network: SipNetwork, phone: Phone, peer: Phone)
         pass  # a verb that does not fit the moment is refused, and nothing more
 
 
-@pytest.mark.parametrize("seed", range(600))
+@pytest.mark.parametrize("seed", range(100))
 def test_any_schedule_ends_clean(seed: int) -> None:
     network = SipNetwork(seed)
     schedule = random.Random(seed + 10_000)
@@ -85,7 +84,7 @@ def test_any_schedule_ends_clean(seed: int) -> None:
         network.run(schedule.choice([0.01, 0.1, 0.1, 0.5, 3, 40]))
     for phone in (alice, bob):
         phone.auto_supply = True
-    # a lost BYE leaves the far end's call up, and an INVITE may still be under way: everybody hangs up until it is quiet
+    # a lost BYE leaves the far end's call up, and an INVITE may still be under way: hang up until it is quiet
     for _ in range(4):
         for phone in (alice, bob):
             for session in dict.fromkeys(

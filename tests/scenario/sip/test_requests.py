@@ -8,8 +8,8 @@ from phoned.errors import AtCapacity, Gone, InvalidValue, NotFound, NotRegistere
 from phoned.sip.account import AccountParameters, FlowParameters, Limits
 from phoned.sip.events import (
     DescriptionWanted,
-    Ended,
     EndCause,
+    Ended,
     IncomingCall,
     InfoReceived,
     MessageReceived,
@@ -19,6 +19,7 @@ from phoned.sip.message import Request, Response, parse, serialise
 from tests.support.sip_calls import established, ringing
 from tests.support.sip_network import Phone, SipNetwork
 
+GZIPPED = "Content-Type: application/sdp\nContent-Encoding: gzip\n"
 TEMPLATE = """{method} {uri} SIP/2.0
 Via: SIP/2.0/WS stranger.invalid;branch=z9hG4bK{branch}
 Max-Forwards: {max_forwards}
@@ -76,7 +77,7 @@ def send(
         ("PUBLISH", {}, 405, "Allow"),
         ("INVITE", {"extra": "Require: nothingSupportsThis, 100rel\n"}, 420, "Unsupported"),
         ("INVITE", {"extra": "Content-Type: text/plain\n", "body": "hello"}, 415, "Accept"),
-        ("INVITE", {"extra": "Content-Type: application/sdp\nContent-Encoding: gzip\n", "body": "x"}, 415, "Accept-Encoding"),
+        ("INVITE", {"extra": GZIPPED, "body": "x"}, 415, "Accept-Encoding"),
         ("INVITE", {"extra": "Accept: text/plain\n"}, 406, "Accept"),
         ("INVITE", {"uri": "nobodyKnowsThisScheme:totallyopaquecontent"}, 416, "To"),
         ("INVITE", {"uri": "sip:nobody@example.com"}, 404, "To"),

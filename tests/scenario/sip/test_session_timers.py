@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from phoned.sip.account import AccountParameters, Refresher, SessionTimerParameters
-from phoned.sip.events import Ended, EndCause, ModifyCause, Modified, RemoteModified
+from phoned.sip.events import EndCause, Ended, Modified, ModifyCause, RemoteModified
 from phoned.sip.message import Message, Request, Response
 from tests.support.sip_network import Phone, SipNetwork
 
