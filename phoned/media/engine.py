@@ -63,6 +63,11 @@ class MediaEngine:
         """How many are open."""
         return len(self._sessions)
 
+    @property
+    def clock(self) -> MediaClock:
+        """What ticks the sessions, and counts how late."""
+        return self._clock
+
     def lateness_ms(self) -> tuple[float, float]:
         """Median and 99th percentile of how late ticks were, in milliseconds."""
         lateness = self._clock.lateness

@@ -1,0 +1,120 @@
+"""One end of N calls: phoned's own media engine and sessions, on loopback.
+
+``python -m tests.bench.end_phoned CODEC GRAPH_RATE``: every call says the same speech, from another place in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from phoned.audio.tones import PcmSource
+from phoned.media.engine import MediaEngine
+from phoned.media.events import Flowing, MediaEvent, MediaFailed
+from phoned.media.graph import CallableSink
+from phoned.media.options import IceOptions, SessionOptions
+from phoned.media.session import MediaSession
+from tests.bench.end import Json, serve
+from tests.bench.speech import speech
+
+ICE = IceOptions(addresses=("127.0.0.1",), allow_loopback=True, connect_deadline_s=30.0)
+
+
+class Calls:
+    """Orders to sessions."""
+
+    def __init__(self, codec: str, rate: int) -> None:
+        self._options = SessionOptions(codecs=(codec,), graph_rate=rate, ice=ICE, handshake_deadline_s=30.0)
+        self._rate = rate
+        self._engine = MediaEngine()
+        self._started = False
+        self._sessions: list[MediaSession] = []
+        self._flowing: set[int] = set()
+        self._failures: list[str] = []
+        self._changed = asyncio.Event()
+        self._heard = 0
+
+    def _new(self) -> MediaSession:
+        number = len(self._sessions)
+
+        def on_event(event: MediaEvent) -> None:
+            if isinstance(event, Flowing):
+                self._flowing.add(number)
+            elif isinstance(event, MediaFailed):
+                self._failures.append(f"call {number}: {event.cause} {event.detail}")
+            self._changed.set()
+
+        session = self._engine.session(f"call-{number}", self._options, on_event)
+        pcm = speech(self._rate)
+        start = number * 37 % 400 * (self._rate // 50 * 2)
+        session.graph.sources.append(PcmSource(pcm[start:] + pcm[:start], self._rate, loop=True))
+        session.graph.sinks.append(CallableSink(self._hear))
+        self._sessions.append(session)
+        return session
+
+    def _hear(self, frame: bytes) -> None:
+        self._heard += 1
+
+    async def do(self, verb: str, order: Json) -> Json:
+        """Carry out one order."""
+        if not self._started:
+            await self._engine.start()
+            self._started = True
+        match verb:
+            case "offer":
+                sessions = [self._new() for _ in range(order["count"])]
+                return {"offers": [(await session.offer()).decode() for session in sessions]}
+            case "answer":
+                sessions = [self._new() for _ in order["offers"]]
+                pairs = zip(sessions, order["offers"], strict=True)
+                return {"answers": [(await session.answer(offer.encode())).decode() for session, offer in pairs]}
+            case "accept":
+                sessions = self._sessions[-len(order["answers"]) :]
+                for session, answer in zip(sessions, order["answers"], strict=True):
+                    await session.accept_answer(answer.encode())
+                return {}
+            case "flowing":
+                async with asyncio.timeout(40):
+                    while len(self._flowing) < len(self._sessions) and not self._failures:
+                        self._changed.clear()
+                        await self._changed.wait()
+                return {"error": "; ".join(self._failures)} if self._failures else {}
+            case "count":
+                return self._count()
+            case _:
+                raise ValueError(verb)
+
+    def _count(self) -> Json:
+        """Counters since the last count; tick lateness among them."""
+        stats = [session.stats() for session in self._sessions]
+        p50, p99 = self._engine.lateness_ms()
+        clock = self._engine.clock
+        clock.lateness = type(clock.lateness)()
+        skipped, clock.skipped = clock.skipped, 0
+        heard, self._heard = self._heard, 0
+        return {
+            "received": sum(one.packets_received for one in stats),
+            "sent": sum(one.packets_sent for one in stats),
+            "heard": heard,
+            "concealed_ms": sum(one.concealed_ms for one in stats),
+            "lateness_p50_ms": p50,
+            "lateness_p99_ms": p99,
+            "skipped": skipped,
+        }
+
+
+def main() -> None:
+    """Serve."""
+    codec, rate = sys.argv[1:]
+    calls: Calls | None = None
+
+    async def do(verb: str, order: Json) -> Json:
+        nonlocal calls
+        calls = calls or Calls(codec, int(rate))
+        return await calls.do(verb, order)
+
+    serve(do)
+
+
+if __name__ == "__main__":
+    main()
