@@ -1,0 +1,203 @@
+"""Tones, PCM from memory, ports, and files as sources."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import wave
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phoned.audio.files import FileSource, open_beneath, open_media
+from phoned.audio.port import AudioPort
+from phoned.audio.tones import CADENCES, PcmSource, sine, tone
+from phoned.audio.wav import WavReader
+from phoned.errors import InvalidValue
+
+
+def test_a_tone_has_its_pitch_and_level_and_repeats_without_a_step() -> None:
+    period = np.frombuffer(tone("350+440", 16000), np.int16)
+    assert len(period) == 16000
+    spectrum = np.abs(np.fft.rfft(period))
+    assert set(np.argsort(spectrum)[-2:].tolist()) == {350, 440}
+    assert abs(int(period[0]) - int(period[-1])) < 3000
+
+
+@pytest.mark.parametrize("name", CADENCES)
+def test_named_tones_are_whole_frames(name: str) -> None:
+    for rate in (8000, 16000, 48000):
+        assert len(tone(name, rate)) % (rate // 50 * 2) == 0
+
+
+@pytest.mark.parametrize("name", ["", "1", "440+", "440+480+500", "-5", "440.5", "99999", "9000", "ringback ", "٤٤٠"])
+def test_what_is_no_tone_is_refused(name: str) -> None:
+    with pytest.raises(InvalidValue):
+        tone(name, 16000)
+
+
+def test_pcm_plays_once_and_tells_its_end() -> None:
+    source = PcmSource(b"\x01\x00" * 400, 16000)
+    ended: list[bool] = []
+    source.on_end = lambda: ended.append(True)
+    assert source.read() == b"\x01\x00" * 320
+    source.paused = True
+    assert source.read() is None
+    source.paused = False
+    assert source.read() == b"\x01\x00" * 80 + bytes(480)
+    assert ended == []
+    assert source.read() is None
+    assert source.read() is None
+    assert ended == [True]
+    assert source.position_s == pytest.approx(0.04)
+
+
+def test_a_loop_never_ends_unless_it_is_empty() -> None:
+    source = PcmSource(sine((100,), 16000, 20), 16000, loop=True)
+    assert all(source.read() for _ in range(100))
+    assert PcmSource(b"", 16000, loop=True).read() is None
+
+
+def test_a_port_takes_whole_frames_and_keeps_the_rest() -> None:
+    port = AudioPort(8000)
+    assert port.feed(b"a" * 100) == 100
+    assert port.read() is None
+    assert port.feed(b"b" * 300) == 300
+    assert port.read() == b"a" * 100 + b"b" * 220
+    assert port.read() is None
+    assert port.feed(b"c" * 240) == 240
+    assert port.read() == b"b" * 80 + b"c" * 240
+
+
+def test_a_full_port_takes_no_more_than_fits_and_loses_nothing() -> None:
+    port = AudioPort(8000, capacity_s=0.1)
+    data = bytes(range(256)) * 20
+    taken = 0
+    out = b""
+    while taken < len(data):
+        taken += port.feed(data[taken:])
+        while (frame := port.read()) is not None:
+            out += frame
+    assert out == data
+    assert port.feed(b"x" * 5000) == 5 * 320
+    assert port.backlog_s == pytest.approx(0.1)
+    assert port.feed(b"y" * 100) == 0 or port.backlog_s <= 0.1
+
+
+def test_what_nobody_takes_is_dropped_oldest_first() -> None:
+    port = AudioPort(8000, capacity_s=0.04)
+    for value in (b"1", b"2", b"3"):
+        port.write(value * 320)
+    assert port.overruns == 1
+    assert port.take() == b"2" * 320 + b"3" * 320
+    assert port.take() == b""
+
+
+def test_closing_a_port_tells_once() -> None:
+    closed: list[AudioPort] = []
+    port = AudioPort(8000, on_close=closed.append)
+    port.close()
+    port.close()
+    assert closed == [port]
+    AudioPort(8000).close()
+
+
+def write_wav(path: Path, samples: int, rate: int = 16000) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(np.arange(samples, dtype=np.int16).tobytes())
+
+
+def test_files_are_opened_beneath_the_directory_alone(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    (media / "deep" / "er").mkdir(parents=True)
+    write_wav(media / "deep" / "er" / "a.wav", 10)
+    write_wav(tmp_path / "out.wav", 10)
+    (media / "link").symlink_to(tmp_path)
+    (media / "deep" / "link.wav").symlink_to(tmp_path / "out.wav")
+    os.mkfifo(media / "fifo")
+    file, size = open_beneath(media, "deep/er/a.wav")
+    with file:
+        assert len(file.read()) == size == 64
+    for name in (
+        "../out.wav",
+        "deep/../../out.wav",
+        str(tmp_path / "out.wav"),
+        "link/out.wav",
+        "deep/link.wav",
+        "deep",
+        "fifo",
+        "gone.wav",
+        "a\0.wav",
+        "./deep/er/a.wav",
+        "deep//er/a.wav",
+        "x" * 2000,
+        "",
+    ):
+        with pytest.raises(InvalidValue):
+            open_beneath(media, name)
+    with pytest.raises(InvalidValue):
+        open_beneath(Path("/dev"), "null")
+    with pytest.raises(InvalidValue):
+        open_beneath(tmp_path / "nowhere", "a.wav")
+
+
+async def drain(source: FileSource, ticks: int) -> bytes:
+    frames = []
+    for _ in range(ticks):
+        frame = source.read()
+        if frame is not None:
+            frames.append(frame)
+        await asyncio.sleep(0.002)
+    return b"".join(frames)
+
+
+async def test_a_file_comes_out_whole_and_in_order(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", 20_000)
+    with ThreadPoolExecutor(1) as pool:
+        source = await open_media(tmp_path, "a.wav", 16000, pool, loop=False)
+        ended: list[bool] = []
+        source.on_end = lambda: ended.append(True)
+        heard = np.frombuffer(await drain(source, 100), np.int16)
+        assert heard[:20_000].tolist() == list(range(20_000))
+        assert not heard[20_000:].any()
+        assert ended == [True]
+        source.close()
+        source.close()
+        assert source.read() is None
+
+
+async def test_a_file_closed_while_it_is_read_ends_quietly(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", 20_000)
+    gate = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        source = await open_media(tmp_path, "a.wav", 16000, pool, loop=True)
+        pool.submit(gate.wait)
+        source.read()
+        source.close()
+        gate.set()
+        await asyncio.sleep(0.05)
+        assert source.read() is None
+        assert source.error == ""
+
+
+async def test_a_disk_that_fails_ends_the_file_with_an_error(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", 40_000)
+    with ThreadPoolExecutor(1) as pool:
+        file, size = open_beneath(tmp_path, "a.wav")
+        source = FileSource(file, WavReader(file, size), 16000, pool, loop=False)
+        file.close()  # every read fails from now on
+        assert source.read() is None
+        assert source.starved == 1
+        await asyncio.sleep(0.05)
+        assert source.read() is None
+        assert "reading failed" in source.error
+
+
+async def test_a_file_that_is_no_sound_is_refused_and_closed(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"no sound")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(InvalidValue):
+        await open_media(tmp_path, "a.wav", 16000, pool, loop=False)
