@@ -39,7 +39,8 @@ class ApiService:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._config: ApiConfig = context.config
-        self._services: Services | None = None
+        self.services: Services | None = None
+        """What the routes share, while it runs."""
         self._server: _Server | None = None
         self._listeners: Listeners | None = None
 
@@ -59,8 +60,8 @@ class ApiService:
         self._listeners = open_listeners(config, context.runtime_dir, os.environ)
         policy = Policy(ports=self._listeners.ports, hosts=config.allowed_hosts, origins=config.allowed_origins)
         access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s)
-        self._services = Services(phone=context.phone, bus=context.bus, access=access)
-        self._server = _Server(build_app(self._services, policy, version=context.phone.status().version))
+        self.services = Services(phone=context.phone, bus=context.bus, access=access)
+        self._server = _Server(build_app(self.services, policy, version=context.phone.status().version))
         try:
             await self._server.open(self._listeners)
         except BaseException:
@@ -71,10 +72,10 @@ class ApiService:
 
     async def stop(self, budget_s: float) -> None:
         """End the event streams, let running requests finish within the budget, then cut them off."""
-        if self._server is None or self._services is None or self._listeners is None:
+        if self._server is None or self.services is None or self._listeners is None:
             return
-        self._services.stopping = True
-        for stream in tuple(self._services.streams):
+        self.services.stopping = True
+        for stream in tuple(self.services.streams):
             stream.close()
         server, self._server = self._server, None
         await server.close(budget_s)
