@@ -1,0 +1,97 @@
+"""Which outbound proxy an account should be at. Pure: outcomes and time in, a name out (recovery page, "Toggle").
+
+``auto`` moves after two failures in a row at one proxy, or at once when it refuses, fails TLS or says 503; with a call
+up it stays for a while first, because the dialog's state may live at that edge. It goes back when the preferred proxy
+has had time to get well and no call is up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from phoned.model import Cause
+from phoned.recovery.plan import ProxyName
+
+Mode = Literal["primary", "backup", "auto"]
+
+PATIENCE = 2
+"""Failures in a row that make ``auto`` move."""
+AT_ONCE = frozenset({Cause.REFUSED, Cause.TLS})
+OTHER: dict[ProxyName, ProxyName] = {"primary": "backup", "backup": "primary"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """The account should go elsewhere. ``why`` is a cause, ``failback`` or ``api``."""
+
+    old: ProxyName
+    new: ProxyName
+    why: str
+
+
+class Proxies:
+    """Driven by outcomes (`failed`, `succeeded`), by `choose` and by `due`. Each may return a `Move`."""
+
+    def __init__(
+        self, *, has_backup: bool, automatic: bool = True, failback_s: float = 300.0, call_sticky_s: float = 10.0
+    ) -> None:
+        self.mode: Mode = "auto"
+        self.active: ProxyName = "primary"
+        self._has_backup = has_backup
+        self._automatic = automatic
+        self._failback_s = failback_s
+        self._sticky_s = call_sticky_s
+        self._failures = 0
+        self._first_failure_at = 0.0
+        self._moved_at: float | None = None
+
+    def choose(self, mode: Mode, now: float) -> Move | None:
+        """A person's wish; it holds until the next."""
+        self.mode = mode
+        self._failures = 0
+        if mode == "auto":
+            return None
+        return self._go(mode, "api", now)
+
+    def failed(self, cause: Cause, now: float, *, calls_up: int, unavailable: bool = False) -> Move | None:
+        """An attempt at the active proxy failed. ``unavailable``: it said 503."""
+        if self._failures == 0:
+            self._first_failure_at = now
+        self._failures += 1
+        if not self._movable:
+            return None
+        if calls_up and now - self._first_failure_at < self._sticky_s:
+            return None
+        if self._failures < PATIENCE and cause not in AT_ONCE and not unavailable:
+            return None
+        return self._go(OTHER[self.active], str(cause), now)
+
+    def succeeded(self) -> None:
+        """The account is registered at the active proxy."""
+        self._failures = 0
+
+    def due(self) -> float | None:
+        """When going back is to be considered."""
+        if not self._movable or self.active == "primary" or self._moved_at is None:
+            return None
+        return self._moved_at + self._failback_s
+
+    def go_back(self, now: float, *, calls_up: int) -> Move | None:
+        """The time of `due` has come."""
+        due = self.due()
+        if due is None or now < due or calls_up:
+            return None
+        return self._go("primary", "failback", now)
+
+    @property
+    def _movable(self) -> bool:
+        return self._has_backup and self._automatic and self.mode == "auto"
+
+    def _go(self, proxy: ProxyName, why: str, now: float) -> Move | None:
+        if proxy == self.active or (proxy == "backup" and not self._has_backup):
+            return None
+        old, self.active = self.active, proxy
+        self._failures = 0
+        self._moved_at = now
+        return Move(old=old, new=proxy, why=why)

@@ -1,0 +1,59 @@
+"""When an account moves to the other outbound proxy, and when it comes back."""
+
+from __future__ import annotations
+
+from phoned.model import Cause
+from phoned.recovery.proxies import Move, Proxies
+
+
+def test_two_failures_in_a_row_move_to_the_backup() -> None:
+    proxies = Proxies(has_backup=True)
+    assert proxies.failed(Cause.TIMEOUT, 0.0, calls_up=0) is None
+    assert proxies.failed(Cause.TIMEOUT, 1.0, calls_up=0) == Move(old="primary", new="backup", why="timeout")
+    assert proxies.active == "backup"
+
+
+def test_a_success_between_starts_the_count_again() -> None:
+    proxies = Proxies(has_backup=True)
+    proxies.failed(Cause.TIMEOUT, 0.0, calls_up=0)
+    proxies.succeeded()
+    assert proxies.failed(Cause.TIMEOUT, 1.0, calls_up=0) is None
+
+
+def test_refused_tls_and_503_move_at_once() -> None:
+    for cause, unavailable in ((Cause.REFUSED, False), (Cause.TLS, False), (Cause.CLOSED, True)):
+        proxies = Proxies(has_backup=True)
+        assert proxies.failed(cause, 0.0, calls_up=0, unavailable=unavailable) is not None
+
+
+def test_with_a_call_up_it_stays_ten_seconds_first() -> None:
+    proxies = Proxies(has_backup=True)
+    assert proxies.failed(Cause.REFUSED, 0.0, calls_up=1) is None
+    assert proxies.failed(Cause.REFUSED, 9.9, calls_up=1) is None
+    assert proxies.failed(Cause.REFUSED, 10.0, calls_up=1) is not None
+
+
+def test_it_goes_back_after_five_minutes_without_a_call() -> None:
+    proxies = Proxies(has_backup=True)
+    proxies.failed(Cause.REFUSED, 5.0, calls_up=0)
+    assert proxies.due() == 305.0
+    assert proxies.go_back(304.0, calls_up=0) is None
+    assert proxies.go_back(305.0, calls_up=1) is None
+    assert proxies.go_back(305.0, calls_up=0) == Move(old="backup", new="primary", why="failback")
+    assert proxies.due() is None
+
+
+def test_a_persons_choice_holds() -> None:
+    proxies = Proxies(has_backup=True)
+    assert proxies.choose("backup", 0.0) == Move(old="primary", new="backup", why="api")
+    assert proxies.choose("backup", 0.0) is None
+    assert proxies.failed(Cause.REFUSED, 1.0, calls_up=0) is None
+    assert proxies.due() is None
+    assert proxies.choose("auto", 2.0) is None
+    assert proxies.failed(Cause.REFUSED, 3.0, calls_up=0) == Move(old="backup", new="primary", why="refused")
+
+
+def test_without_a_backup_or_without_leave_it_stays() -> None:
+    for proxies in (Proxies(has_backup=False), Proxies(has_backup=True, automatic=False)):
+        assert proxies.failed(Cause.REFUSED, 0.0, calls_up=0) is None
+    assert Proxies(has_backup=False).choose("backup", 0.0) is None
