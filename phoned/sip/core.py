@@ -205,6 +205,15 @@ def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]
     return checked
 
 
+def written(*texts: str) -> None:
+    """What our user wants on the wire. Raises InvalidValue for what would end the line."""
+    if any(not _LINE_ENDS.isdisjoint(text) for text in texts):
+        raise InvalidValue("text holds a line end")
+
+
+_LINE_ENDS = frozenset("\r\n\0")
+
+
 def _address(aor: str) -> NameAddr:
     try:
         address = NameAddr.parse(aor if "<" in aor else f"<{aor}>")

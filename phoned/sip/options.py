@@ -5,13 +5,15 @@ It knows messages, no state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 from phoned.errors import MalformedMessage
 from phoned.sip import message as messages
 from phoned.sip.accessors import accept, allow, content_type, require, to
 from phoned.sip.message import Request, Response
+
+ValueT = TypeVar("ValueT")
 
 ALLOWED: Final = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "PRACK", "UPDATE")
 ROUTED: Final = frozenset({*ALLOWED, "REFER", "NOTIFY"})
@@ -50,9 +52,17 @@ def capabilities(*, reliable: bool = True) -> list[tuple[str, str]]:
     return [("Allow", ALLOW), ("Supported", ", ".join(tags))]
 
 
+def lenient(read: Callable[[Request | Response], ValueT], message: Request | Response) -> ValueT | None:
+    """What a header field says, or None when it cannot be read: for responses, which nobody can refuse."""
+    try:
+        return read(message)
+    except MalformedMessage:
+        return None
+
+
 def methods_of(message: Request | Response) -> frozenset[str]:
-    """The methods that the far end allows; empty when it does not say."""
-    return frozenset(allow(message))
+    """The methods that the far end allows; empty when it does not say, or cannot be understood."""
+    return frozenset(lenient(allow, message) or ())
 
 
 def description_of(message: Request | Response) -> bytes | None:

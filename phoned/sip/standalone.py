@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from phoned.errors import AtCapacity, NotRegistered
 from phoned.sip.core import AccountCore, Core
 from phoned.sip.events import Event, FlowId, RequestAnswered, Token
 from phoned.sip.message import Request
@@ -34,8 +35,11 @@ class Standalone:
                     if again is not None:
                         self._tries += 1
                         self._request = again
-                        self.start(now)
-                        return []
+                        try:
+                            self.start(now)
+                            return []
+                        except AtCapacity:
+                            pass  # then the challenge is the outcome
                 return [self._outcome(response.status, response.reason, tuple(response.headers))]
             case TimedOut() | TransportFailed():
                 return [self._outcome(0, "", ())]
@@ -52,3 +56,25 @@ class Standalone:
             reason=reason,
             headers=headers,
         )
+
+
+def begin(
+    core: Core,
+    account: AccountCore,
+    method: str,
+    target: str,
+    now: float,
+    headers: list[tuple[str, str]],
+    body: bytes,
+) -> Token:
+    """Send one; a `RequestAnswered` with the token that is returned follows. Raises NotRegistered and InvalidValue."""
+    if account.flow is None:
+        raise NotRegistered(f"account {account.id} has no flow")
+    random = core.random
+    request = account.request(
+        method, target, call_id=random.token(), tag=random.token(), number=1, headers=[*headers, *account.agent]
+    )
+    request.body = body
+    token = random.token()
+    Standalone(token=token, core=core, account=account, flow=account.flow, request=request).start(now)
+    return token

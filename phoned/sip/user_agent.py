@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from phoned.errors import AtCapacity, InvalidValue, MalformedMessage, NotFound, NotRegistered
-from phoned.sip import inbound
+from phoned.sip import inbound, standalone
 from phoned.sip.accessors import to
 from phoned.sip.account import AccountParameters, FlowParameters, Limits
-from phoned.sip.core import AccountCore, Core, checked_headers
+from phoned.sip.core import AccountCore, Core, checked_headers, written
 from phoned.sip.events import (
     AccountId,
     EndCause,
@@ -37,7 +37,6 @@ from phoned.sip.io import Outbox, Random, TimerValues
 from phoned.sip.message import Request, Response, is_keepalive, parse, response_to, salvaged
 from phoned.sip.options import respond_to, unacceptable
 from phoned.sip.session_table import SessionTable
-from phoned.sip.standalone import Standalone
 from phoned.sip.transaction import AckReceived, Delivery, RequestReceived, TransactionEvent, TransactionKey
 from phoned.sip.transaction_layer import TransactionLayer, TransactionLimits
 
@@ -259,6 +258,7 @@ class UserAgent:
         """Refuse an incoming call."""
         if not 300 <= status < 700:
             raise InvalidValue("a refusal has a status of 300 to 699")
+        written(reason)
         found = self._sessions.live_one(session)
         accept.reject(found, status, reason, retry_after_s, now)
         return self._sessions.settle(found)
@@ -268,6 +268,7 @@ class UserAgent:
         comes at once after an answered call (the BYE is on its way), and with the final response before that. Ending
         what has ended does nothing."""
         found = self._sessions.get(session)
+        written(reason or "")
         if found is None or found.ended:
             return []
         close.hangup(found, now, reason)
@@ -310,6 +311,7 @@ class UserAgent:
         now: float,
         headers: list[tuple[str, str]],
     ) -> tuple[Token, list[Event]]:
+        written(content_type, *(value for _, value in headers))
         found = self._sessions.live_one(session)
         token = messages.send(found, method, content_type, body, now, headers)
         return token, self._sessions.settle(found)
@@ -333,17 +335,7 @@ class UserAgent:
         headers: list[tuple[str, str]],
         body: bytes,
     ) -> tuple[Token, list[Event]]:
-        known = self._account(account)
-        if known.flow is None:
-            raise NotRegistered(f"account {account} has no flow")
-        random = self._core.random
-        request = known.request(
-            method, target, call_id=random.token(), tag=random.token(), number=1, headers=[*headers, *known.agent]
-        )
-        request.body = body
-        token = random.token()
-        Standalone(token=token, core=self._core, account=known, flow=known.flow, request=request).start(now)
-        return token, []
+        return standalone.begin(self._core, self._account(account), method, target, now, headers, body), []
 
     # --- descriptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phoned.sip.accessors import contacts, cseq, min_se, retry_after, session_expires, to
+from phoned.sip.accessors import cseq, min_se, readable_contacts, retry_after, session_expires, to
 from phoned.sip.dialog import Dialog
 from phoned.sip.events import (
     Answered,
@@ -21,7 +21,7 @@ from phoned.sip.invite_session import close, modify, provisional
 from phoned.sip.invite_session.state import CallerFacts, Deadline, InviteState, Leg, Outgoing, Purpose, Use, Want
 from phoned.sip.message import Request, Response, serialise
 from phoned.sip.offer_answer import Carrier, OfferAnswerState
-from phoned.sip.options import SDP, capabilities, description_of, methods_of
+from phoned.sip.options import SDP, capabilities, description_of, lenient, methods_of
 
 if TYPE_CHECKING:
     from phoned.sip.invite_session.session import InviteSession
@@ -228,7 +228,7 @@ def _on_success(s: InviteSession, caller: CallerFacts, out: Outgoing, response: 
             drop_leg(s, other)
     s.timers.clear((Deadline.SETUP, None))
     s.enter(InviteState.ACCEPTED)
-    s.timer.accepted_by_peer(session_expires(response), now)
+    s.timer.accepted_by_peer(lenient(session_expires, response), now)
     _settle(s, leg, out, description_of(response), now)
 
 
@@ -346,7 +346,7 @@ def _on_refusal(s: InviteSession, caller: CallerFacts, out: Outgoing, response: 
         if again is not None:
             _send(s, caller, again, now, tries=out.tries + 1)
             return
-    if status == 422 and s.timer.too_small(min_se(response)):
+    if status == 422 and s.timer.too_small(lenient(min_se, response)):
         _call(s, caller, now)
         return
     if status // 100 == 3 and _follow(s, caller, response, now):
@@ -367,7 +367,7 @@ def _follow(s: InviteSession, caller: CallerFacts, response: Response, now: floa
     hosts = {host.lower() for host in s.account.parameters.redirect_hosts}
     if not hosts or caller.redirects >= MAX_REDIRECTS:
         return False
-    for contact in contacts(response):
+    for contact in readable_contacts(response):
         if contact.uri.is_sip and contact.uri.host.lower() in hosts:
             caller.redirects += 1
             caller.target = str(contact.uri.without_headers())

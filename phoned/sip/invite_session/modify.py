@@ -27,7 +27,7 @@ from phoned.sip.invite_session import accept, close, connect, provisional
 from phoned.sip.invite_session.state import Deadline, Incoming, InviteState, Leg, Outgoing, Purpose, Use, Want
 from phoned.sip.message import Response
 from phoned.sip.offer_answer import Carrier, Conflict, OfferAnswerState
-from phoned.sip.options import SDP, capabilities, description_of, methods_of
+from phoned.sip.options import SDP, capabilities, description_of, lenient, methods_of
 from phoned.sip.transaction import TransactionKey
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now
     facts.current, facts.strikes, facts.again = None, 0, 0
     leg.dialog.refresh_target(response)
     leg.methods = methods_of(response) or leg.methods
-    s.timer.accepted_by_peer(session_expires(response), now)
+    s.timer.accepted_by_peer(lenient(session_expires, response), now)
     arm_session_timer(s)
     body = description_of(response)
     if out.token is not None:
@@ -209,7 +209,7 @@ def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, n
         _later(s, out.causes, now + _glare_s(s, leg))
     elif status == 500 and after is not None and after <= SHORT_RETRY_S and facts.again < MAX_AGAIN:
         _later(s, out.causes, now + max(after, 0.1))
-    elif status == 422 and s.timer.too_small(min_se(response)):
+    elif status == 422 and s.timer.too_small(lenient(min_se, response)):
         _again(s, out.causes)
         pump(s, now)
     elif out.purpose is Purpose.UPDATE and status in (405, 501):
@@ -354,6 +354,7 @@ def _try_again(s: InviteSession, incoming: Incoming, now: float) -> None:
 
 def _interval_refused(s: InviteSession, incoming: Incoming, now: float) -> bool:
     request = incoming.request
+    min_se(request)  # read now: a malformed one is refused before our media works for it
     floor = s.timer.refuses(session_expires(request), peer_supports="timer" in _tags(incoming))
     if floor is None:
         return False

@@ -12,7 +12,7 @@ from phoned.sip.invite_session import accept, close
 from phoned.sip.invite_session.state import CalleeFacts, Deadline, Incoming, Leg, Outgoing, Purpose, Reliable, Use, Want
 from phoned.sip.message import Response
 from phoned.sip.offer_answer import Carrier, OfferAnswerState
-from phoned.sip.options import ALLOW, SDP, description_of
+from phoned.sip.options import ALLOW, SDP, description_of, lenient
 
 if TYPE_CHECKING:
     from phoned.sip.invite_session.session import InviteSession
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def is_reliable(response: Response) -> bool:
     """Whether a provisional response asks for a PRACK."""
-    return "100rel" in require(response) and rseq(response) is not None
+    return "100rel" in (lenient(require, response) or ()) and rseq(response) is not None
 
 
 def is_next(leg: Leg, response: Response) -> bool:
