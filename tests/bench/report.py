@@ -75,7 +75,13 @@ def quantile(samples: Sequence[float], share: float) -> float:
 
 
 def row(
-    name: str, samples: Sequence[float], *, unit: str, peer: str = "phoned", target: Target | None = None, note: str = ""
+    name: str,
+    samples: Sequence[float],
+    *,
+    unit: str,
+    peer: str = "phoned",
+    target: Target | None = None,
+    note: str = "",
 ) -> Row:
     """The row of these samples."""
     median = quantile(samples, 0.5)
