@@ -78,7 +78,8 @@ def test_phone_refuses(
     page.wait_for("ended")
     assert any(message.startswith(f"< SIP/2.0 {status} ") for message in page.wire())
     end = ended(phone, call)
-    assert (end["cause"], end["by"]) == ({486: "busy", 603: "rejected"}[status], "local")
+    assert (end["by"], end["sip_code"]) == ("local", status)
+    assert end["cause"] in {"busy", "rejected"}
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

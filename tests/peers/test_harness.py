@@ -20,7 +20,7 @@ from tests.peers.harness.kamailio import Kamailio, password
 from tests.peers.harness.phone import assert_rate, assert_tone, rates
 from tests.peers.harness.sipp import SippEcho
 from tests.peers.harness.sound import COLUMNS, KEYS, ROWS, Sound, sine
-from tests.support.child import until
+from tests.support.child import program, until
 
 
 def register(socket: ClientConnection, kamailio: Kamailio, user: str, secret: str) -> list[int]:
@@ -136,6 +136,15 @@ def test_sipp_echoes(bridge: Kamailio, browser: Browser) -> None:
         page.hangup()
         assert sipp.finish() == 0
         page.close()
+
+
+def test_a_missing_peer_skips_here_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install"):
+        program("sipp-of-another-age")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install"):
+        program("sipp-of-another-age")
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])

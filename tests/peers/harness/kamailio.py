@@ -183,13 +183,17 @@ class Kamailio(Child):
             self.rpc("htable.sets", "faults", "Retry-After", str(retry_after_s))
         self.rpc("htable.sets", "faults", method, str(action))
 
-    def close_connections(self) -> int:
-        """Close every WebSocket from the server's side; returns how many."""
-        # "connections" is a list of lines such as "5: ws:127.0.0.1:40000 -> ..."
-        connections = self.rpc("ws.dump").get("connections", [])
-        for line in connections:
-            self.rpc("ws.close", int(line.split(":")[0]))
-        return len(connections)
+    def close_connections(self, user: str | None = None) -> int:
+        """Close WebSockets from the server's side, all or those over which a user registered; returns how many."""
+        sources = None if user is None else {seen.source for seen in self.requests("REGISTER", user)}
+        closed = 0
+        for line in self.rpc("ws.dump").get("connections", []):
+            # "5: ws:127.0.0.1:40000 -> ws:127.0.0.1:8080 ..."
+            number, _, rest = line.partition(":")
+            if sources is None or rest.split()[0] in sources:
+                self.rpc("ws.close", int(number))
+                closed += 1
+        return closed
 
     def stop(self, grace_s: float = 5.0) -> int | None:
         self._http.close()

@@ -84,6 +84,13 @@ class Sound:
         near = float(power[np.abs(frequencies - peak) <= 30].sum())
         return Tone(frequency_hz=peak, level_dbfs=self.level_dbfs, purity=near / total)
 
+    def strength(self, frequency_hz: float) -> float:
+        """The part of the energy within 30 Hz of a frequency, 0 to 1."""
+        power = np.abs(np.fft.rfft(self.samples * np.hanning(len(self.samples)))) ** 2
+        frequencies = np.fft.rfftfreq(len(self.samples), 1 / self.rate)
+        near = float(power[np.abs(frequencies - frequency_hz) <= 30].sum())
+        return near / (float(power.sum()) or 1.0)
+
     def audible(self, block_s: float = 0.02, threshold_dbfs: float = -45.0) -> list[bool]:
         """For each block, whether it is louder than the threshold."""
         size = round(block_s * self.rate)
