@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from phoned.cli.common import ConfigOption, load
+from phoned.cli.common import ConfigOption, fail, load
 
 
 class LogLevel(StrEnum):
@@ -28,6 +28,7 @@ def command(
 
     from phoned import logs
     from phoned.redaction import Redactor
+    from phoned.store.lock import EXIT_STATUS, AlreadyRunning
 
     loaded = load(config)
     secrets = (loaded.password(account.id) for account in loaded.config.accounts)
@@ -37,6 +38,8 @@ def command(
         from phoned import daemon
 
         status = daemon.run(loaded)
+    except AlreadyRunning as error:
+        status = fail(error.detail, status=EXIT_STATUS)
     finally:
         running.close()
     raise typer.Exit(status)

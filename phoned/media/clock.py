@@ -98,6 +98,11 @@ class MediaClock:
         self._due = loop.time() + self._step_s
         self._timer = loop.call_at(self._due, self._fire)
 
+    def due(self) -> float | None:
+        """When the next tick should happen, in the loop's time; None while nobody ticks. A clock that has stopped by
+        mistake has a due time that stays where it is."""
+        return self._due if any(self._phases) else None
+
     def stop(self) -> None:
         """Cancel the timer. `add` starts it again."""
         if self._timer is not None:
