@@ -26,7 +26,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"{_START}(response|cnonce|rspauth)(\s*=\s*){_VALUE}", re.IGNORECASE), rf"\1\2{HIDDEN}"),
     (
         re.compile(
-            rf"{_START}(access_token|auth_token|token|ticket|password|passwd|credential|secret|api_key)(['\"]?\s*[=:]\s*){_VALUE}",
+            # "/etc/phoned/alice.secret: no such file" names a file, not a value
+            rf"{_START}(?<![./])(access_token|auth_token|token|ticket|password|passwd|credential|secret|api_key)(['\"]?\s*[=:]\s*){_VALUE}",
             re.IGNORECASE,
         ),
         rf"\1\2{HIDDEN}",

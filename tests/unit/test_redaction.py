@@ -86,3 +86,9 @@ def test_control_characters_and_direction_marks_are_shown_as_escapes() -> None:
 
 def test_further_lines_are_marked() -> None:
     assert one_entry("one\r\n12:00 ERROR fake\n") == "one\n    | 12:00 ERROR fake"
+
+
+def test_the_name_of_a_secret_file_is_no_secret() -> None:
+    text = "/etc/phoned/alice.secret: No such file or directory"
+    assert Redactor()(text) == text
+    assert Redactor()("secret: hunter2 X-Auth-Token: abcdef") == "secret: *** X-Auth-Token: ***"
