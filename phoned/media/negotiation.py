@@ -144,11 +144,13 @@ class Negotiation:
         if opened is None:
             return self._answered_again(remote)
         agreement = agree(opened.description, remote)
-        role = dtls_role(ours=opened.description.audio.setup, theirs=remote.audio.setup, offerer=True)
         old = self._remote
         self._open = None
         new_peer = old is None or not same_fingerprints(old.audio.fingerprints, remote.audio.fingerprints)
         new_association = opened.rebuild or new_peer
+        role = self._role
+        if new_association or role is None:  # a living association keeps its roles, whatever is written
+            role = dtls_role(ours=opened.description.audio.setup, theirs=remote.audio.setup, offerer=True)
         candidates = usable_candidates(remote.audio, allow_loopback=self._allow_loopback)
         moved = old is not None and not opened.new_ice and ice_restarted(old, remote)
         self._local, self._remote = opened.description, remote
@@ -213,7 +215,8 @@ class Negotiation:
                 await self._transport.path.discard()
             raise
         self._local, self._remote, self._ice, self._identity = local, remote, ice, identity
-        self._role = dtls_role(ours=local.audio.setup, theirs=remote.audio.setup, offerer=False)
+        if new_association or self._role is None:
+            self._role = dtls_role(ours=local.audio.setup, theirs=remote.audio.setup, offerer=False)
         candidates = usable_candidates(remote.audio, allow_loopback=self._allow_loopback)
         return answer, Plan(
             agreement=agreement,

@@ -87,6 +87,12 @@ class IcePath:
         if agent is not None:
             await agent.close()
 
+    def discard_soon(self) -> None:
+        """Forget the prepared agent now, close it in a moment."""
+        agent, self._next = self._next, None
+        if agent is not None:
+            self.tasks.spawn("discard", agent.close())
+
     async def connect(self, remote: RemoteIce) -> None:
         """Connect the prepared agent; media moves to it at nomination. Raises `IceFailed` at the deadline."""
         agent = self._next

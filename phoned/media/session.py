@@ -111,7 +111,7 @@ class MediaSession:
                 )
             except IceFailed as error:
                 raise UnavailableError(str(error)) from error
-            self._transport.path.paused = pause
+            self._transport.path.paused = pause and (ice_restart or rebuild)
             return data
 
     async def answer(self, remote: bytes) -> bytes:
@@ -138,7 +138,7 @@ class MediaSession:
         """Our open offer was refused: forget it. Everything that ran before it keeps running."""
         self._transport.path.paused = False
         if self._negotiation.rollback():
-            self._tasks.spawn("discard", self._transport.path.discard())
+            self._transport.path.discard_soon()
 
     def current_offer(self) -> bytes | None:
         """The local description in force, for a session refresh (same o= version); None before there is one."""
@@ -164,8 +164,9 @@ class MediaSession:
         if plan.ice is not None or (plan.peer is not None and (self._connecting is None or handshaking)):
             if self._connecting is not None:
                 self._connecting.cancel()
+            self._transport.collecting = self._transport.ready
             self._connecting = self._tasks.spawn("connect", self._connect(plan.ice))
-        else:
+        elif self._connecting is None:
             self._transport.end_collecting(keep=True)
         if self._remove_from_clock is None:
             self._remove_from_clock = self._shared.clock.add(self._stream)
@@ -188,11 +189,14 @@ class MediaSession:
             cause = MediaFailure.FINGERPRINT if error.fingerprint else MediaFailure.DTLS
             self._connect_failed(cause, str(error), restart=restart)
         finally:
-            self._transport.end_collecting(keep=True)
-            if self._connecting is asyncio.current_task():
+            if self._connecting is asyncio.current_task():  # else a newer one has taken over
                 self._connecting = None
+                self._transport.end_collecting(keep=True)
 
     def _connect_failed(self, cause: MediaFailure, detail: str, *, restart: bool) -> None:
+        self._transport.path.paused = False
+        if cause is MediaFailure.FINGERPRINT:
+            self._transport.revoke()  # not a word more to whoever that is
         if restart and cause is not MediaFailure.FINGERPRINT:
             self._emit(RestartFailed(cause=cause, detail=detail))
         else:
@@ -379,8 +383,6 @@ class MediaSession:
             self._transport.send_rtcp(self._stream.rtcp.goodbye())
         await self._desk.close()
         self._closed = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-        await self._transport.close()
         await self._tasks.close()
+        await self._transport.close()
         self._shared.forget(self.call_id)

@@ -93,17 +93,22 @@ class SecureTransport:
         self._early: deque[bytes] = deque(maxlen=MAX_EARLY)
         self._peer: Peer | None = None
         self._peer_started: deque[float] = deque(maxlen=MAX_PEER_ASSOCIATIONS)
+        self._following: asyncio.Task[None] | None = None
 
     # -- associations
 
     async def establish(self, peer: Peer) -> None:
         """A new association on the present path. Raises `DtlsFailed`; keys in use before stay in use then."""
+        following = self._following
+        if following is not None and following is not asyncio.current_task():
+            following.cancel()  # what was agreed comes before what the peer began on its own
+            await asyncio.wait([following])
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._deadline_s
         early = list(self._early)
         self._early.clear()
         for attempt in range(1, HANDSHAKE_TRIES + 1):
-            association = Association(peer.identity, self.path.send)
+            association = Association(peer.identity, self.path.send, on_close_notify=self._closed_by_peer)
             self._handshaking = association
             if peer.role == "server":
                 for record in early:
@@ -138,14 +143,19 @@ class SecureTransport:
         early = list(self._early)
         if not keep or self._association is None:
             self._early.clear()
-        elif any(is_client_hello(record) for record in early):
+        elif any(is_client_hello(record) for record in early) or self._association.closed_by_peer:
+            self._peer_starts()
+
+    def _closed_by_peer(self, association: Association) -> None:
+        """A close_notify ends nothing (rule 7). From a DTLS server it asks us, its client, for a new association."""
+        if association is self._association and association.role == "client" and not self.collecting:
             self._peer_starts()
 
     def _peer_starts(self) -> None:
-        """The peer began a new association in mid call: follow it with the same certificate (rule 8)."""
+        """The peer wants a new association in mid call: make it with the same certificate (rule 8)."""
         now = asyncio.get_running_loop().time()
         peer = self._peer
-        if peer is None or peer.role != "server" or self._handshaking is not None:
+        if peer is None or self._handshaking is not None or not self.path.connected:
             self._early.clear()
             return
         if len(self._peer_started) == MAX_PEER_ASSOCIATIONS and now - self._peer_started[0] < 60.0:
@@ -153,13 +163,15 @@ class SecureTransport:
             self.path.log.drop("client_hello", now)
             return
         self._peer_started.append(now)
-        self._tasks.spawn("follow", self._follow(peer))
+        self._following = self._tasks.spawn("follow", self._follow(peer))
 
     async def _follow(self, peer: Peer) -> None:
         try:
             await self.establish(peer)
         except DtlsFailed as error:
             self.path.log.drop("dtls", asyncio.get_running_loop().time(), error)
+        finally:
+            self._following = None
 
     # -- datagrams from the path (PathListener)
 
@@ -228,6 +240,23 @@ class SecureTransport:
         self._listener.consent_expired()
 
     # -- use
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who the association in use is with."""
+        return self._peer
+
+    async def say_goodbye(self) -> None:
+        """Send a close_notify; media goes on with the keys that there are."""
+        if self._association is not None:
+            await self._association.close()
+
+    def revoke(self) -> None:
+        """Drop all keys at once: nothing goes out and nothing is believed any more."""
+        for association in (self._association, self._previous):
+            if association is not None:
+                self._tasks.spawn("retire", association.close(notify=False))
+        self._association = self._previous = None
 
     @property
     def ready(self) -> bool:

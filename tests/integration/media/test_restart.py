@@ -7,10 +7,11 @@ import re
 
 import pytest
 
+from phoned.errors import DescriptionError, Gone, UnavailableError, WrongState
 from phoned.media.events import Flowing, MediaFailed, OfferReason, OfferWanted, PathChanged, RestartFailed
 from phoned.media.options import IceOptions, SessionOptions
 from phoned.model import MediaState, PlayRequest
-from tests.support.media import Call, call, connect_through, until, wire
+from tests.support.media import Call, Party, call, connect_through, until, wire
 
 
 def field(description: bytes, name: str) -> str:
@@ -247,3 +248,87 @@ async def test_a_forged_early_record_does_not_spoil_the_association_to_come() ->
         await pair.a.session.accept_answer(await pair.b.session.answer(offer))
         await until(lambda: pair.a.session.stats().dtls_generation == 2)
         assert pair.a.all(MediaFailed) == []
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+async def test_an_association_that_the_peer_starts_on_its_own_is_followed(role: str) -> None:
+    """rtpengine without tls-id: close_notify and a new handshake in mid call, nothing in the descriptions (rule 8)."""
+    async with call() as pair:
+        await pair.a.session.play(PlayRequest(tone="1000"))
+        mover, follower = (pair.b, pair.a) if role == "server" else (pair.a, pair.b)
+        peer = mover.session.transport.peer
+        assert peer is not None
+        during = asyncio.get_running_loop().create_task(renew(mover, role))
+        gap = await longest_gap_ms(pair, during)
+        await until(lambda: follower.session.stats().dtls_generation == 2)
+        assert gap <= 100
+        assert pair.a.all(MediaFailed) + pair.b.all(MediaFailed) == []
+
+
+async def renew(mover: Party, role: str) -> None:
+    transport = mover.session.transport
+    peer = transport.peer
+    assert peer is not None
+    if role == "client":  # the mover is the server: its close_notify asks the client for a new association
+        await transport.say_goodbye()
+    await transport.establish(peer)
+
+
+async def test_an_answer_of_another_fork_asks_for_a_restart() -> None:
+    async with call(connect=False) as pair:
+        offer = await pair.a.session.offer()
+        answer = await pair.b.session.answer(offer)
+        await pair.a.session.accept_answer(answer)
+        await pair.a.wait(Flowing)
+        await pair.a.session.accept_answer(answer)
+        assert pair.a.all(OfferWanted) == []
+        other = re.sub(rb"a=ice-ufrag:[^\r]*", b"a=ice-ufrag:other1", answer)
+        await pair.a.session.accept_answer(other)
+        wanted = await pair.a.wait(OfferWanted)
+        assert (wanted.reason, wanted.ice_restart) == (OfferReason.REMOTE_CHANGED, True)
+
+
+async def test_verbs_in_the_wrong_state_are_refused_and_change_nothing() -> None:
+    async with call() as pair:
+        with pytest.raises(WrongState):
+            await call_without_offer(pair)
+        await pair.a.session.offer()
+        with pytest.raises(WrongState):
+            await pair.a.session.offer()
+        offer = await pair.b.session.offer()
+        with pytest.raises(WrongState):
+            await pair.a.session.answer(offer)
+        pair.a.session.rollback()
+        pair.b.session.rollback()
+        with pytest.raises(DescriptionError) as refused:
+            await pair.a.session.answer(b"v=0\r\nnonsense")
+        assert refused.value.status in (400, 488)
+        with pytest.raises(DescriptionError):
+            await pair.a.session.answer(offer.replace(b"PCMU/8000", b"GSM/8000").replace(b"SAVPF 0 ", b"SAVPF 3 "))
+        opened = await pair.a.session.offer(ice_restart=True)
+        with pytest.raises(DescriptionError):
+            await pair.a.session.accept_answer(opened.replace(b"a=setup:passive", b"a=setup:actpass"))
+        pair.a.session.rollback()
+        await pair.exchange(ice_restart=True)
+        assert pair.a.session.state is MediaState.FLOWING
+        await pair.a.session.close()
+        await pair.a.session.close()
+        with pytest.raises(Gone):
+            await pair.a.session.offer()
+
+
+async def call_without_offer(pair: Call) -> None:
+    async with call(connect=False) as fresh:
+        current = pair.a.session.current_offer()
+        assert current is not None
+        await fresh.a.session.accept_answer(current.replace(b"setup:actpass", b"setup:active"))
+
+
+async def test_a_session_without_any_address_says_so() -> None:
+    nowhere = SessionOptions(codecs=("pcmu",), ice=IceOptions(addresses=("192.0.2.250",)))
+    async with call() as other, call(nowhere, connect=False) as pair:
+        with pytest.raises(UnavailableError):
+            await pair.a.session.offer()
+        offer = await other.a.session.offer()
+        with pytest.raises(UnavailableError):
+            await pair.a.session.answer(offer)
