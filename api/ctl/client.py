@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -37,6 +39,8 @@ _FIXES = {
     "wrong_state": "see 'phonectl calls' for the state it is in",
 }
 
+_START = "is it running? 'systemctl status phoned', or 'phoned run'; PHONED_SOCKET names another socket"
+
 
 class Failure(Exception):
     """Ends the command: what went wrong, what would help, the exit code."""
@@ -58,9 +62,9 @@ class Target:
     token: str | None = None
 
 
-def find_target(socket: str | None, url: str | None, token_file: Path | None, environ: Mapping[str, str]) -> Target:
+def find_target(unix: str | None, url: str | None, token_file: Path | None, environ: Mapping[str, str]) -> Target:
     """Options first, then the environment, then the usual places. Raises `Failure`."""
-    if socket and url:
+    if unix and url:
         raise Failure(USAGE, "--socket and --url are two ways to the same daemon; give one")
     token = environ.get("PHONED_TOKEN") or None
     if token_file is not None:
@@ -70,8 +74,8 @@ def find_target(socket: str | None, url: str | None, token_file: Path | None, en
             raise Failure(USAGE, f"{token_file}: {error.strerror}", "name a file that holds a token alone") from error
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         raise Failure(AUTH, "the token has characters that no token has", _FIXES["unauthorized"])
-    if socket or url:
-        return Target(socket, url, token)
+    if unix or url:
+        return Target(unix, url, token)
     if environ.get("PHONED_SOCKET"):
         return Target(socket=environ["PHONED_SOCKET"], token=token)
     if environ.get("PHONED_URL"):
@@ -87,18 +91,18 @@ class Client:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
+        if target.socket:
+            _probe(target.socket)
+        headers = {"Accept": "application/json"}
+        if target.token:
+            headers["Authorization"] = f"Bearer {target.token}"
         transport = httpx.HTTPTransport(uds=target.socket) if target.socket else None
-        try:
-            self._http = httpx.Client(
-                transport=transport,
-                base_url="http://localhost" if target.socket else (target.url or ""),
-                headers=headers,
-                timeout=30.0,
-                trust_env=False,
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise Failure(USAGE, f"{target.url}: {error}", "write http://127.0.0.1:8760") from error
+        base = "http://localhost" if target.socket else _checked(target.url or "")
+        self._http = httpx.Client(transport=transport, base_url=base, headers=headers, timeout=30.0, trust_env=False)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._http.close()
 
     def get(self, path: str, **query: Any) -> Any:
         return self._request("GET", path, params={name: value for name, value in query.items() if value is not None})
@@ -128,8 +132,6 @@ class Client:
             response = self._http.request(method, path, **options)
         except httpx.TimeoutException as error:
             raise Failure(TIMEOUT, "the daemon did not answer in time") from error
-        except httpx.InvalidURL as error:
-            raise Failure(USAGE, f"{self._target.url}: {error}", "write http://127.0.0.1:8760") from error
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if response.is_success:
@@ -137,12 +139,32 @@ class Client:
         raise _failure(response)
 
     def _unreachable(self, error: Exception) -> Failure:
-        target = self._target
-        where = target.socket or target.url
-        if (target.socket and isinstance(error.__cause__, PermissionError)) or "Permission denied" in str(error):
-            return Failure(UNREACHABLE, f"{where}: no permission", "join the group phoned, or use --url with a token")
-        fix = "is it running? 'systemctl status phoned', or 'phoned run'; PHONED_SOCKET names another socket"
-        return Failure(UNREACHABLE, f"no phoned at {where} ({error})", fix)
+        return Failure(UNREACHABLE, f"no phoned at {self._target.socket or self._target.url} ({error})", _START)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        good = False
+    if not good:
+        raise Failure(USAGE, f"{url!r} is no address of a daemon", "write http://127.0.0.1:8760")
+    return url
+
+
+def _probe(path: str) -> None:
+    """Whether somebody listens there: says plainly what is wrong where httpx would not."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(5.0)
+        try:
+            probe.connect(path)
+        except PermissionError as error:
+            fix = "join the group phoned, or use --url with a token"
+            raise Failure(UNREACHABLE, f"{path}: no permission", fix) from error
+        except OSError as error:
+            raise Failure(UNREACHABLE, f"no phoned at {path} ({error.strerror or error})", _START) from error
 
 
 def _failure(response: httpx.Response) -> Failure:

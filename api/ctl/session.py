@@ -76,7 +76,9 @@ def session(context: typer.Context, as_json: bool) -> Session:
     """The session of this command."""
     options: Options = context.obj
     target = find_target(options.socket, options.url, options.token_file, options.environ)
-    return Session(Client(target), as_json or options.as_json)
+    client = Client(target)
+    context.call_on_close(client.close)
+    return Session(client, as_json or options.as_json)
 
 
 def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
