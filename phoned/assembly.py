@@ -1,4 +1,5 @@
-"""From the configuration to the values that the parts are built with: no state, no I/O, nothing but translation."""
+"""From the configuration, and from what the disk held, to the values that the parts are built with and speak of: no
+state, no I/O, nothing but translation."""
 
 from __future__ import annotations
 
@@ -8,7 +9,10 @@ from phoned.accounts.policy import AccountPolicy
 from phoned.config.schema import AccountConfig, Config, MediaConfig, RecoveryConfig
 from phoned.config.schema import TurnServer as TurnConfig
 from phoned.config.types import Secret
+from phoned.ids import new_id
 from phoned.media.options import EngineOptions, IceOptions, SessionOptions, TurnServer
+from phoned.model import RecordingView
+from phoned.recording.recover import Recovered
 from phoned.recovery.backoff import Schedule
 from phoned.sip.account import AccountParameters
 from phoned.transport.flow import FlowTarget, HttpProxy, TlsPolicy
@@ -132,4 +136,18 @@ def _turn(server: TurnConfig, secret: Secret) -> TurnServer:
         password=secret.text(),
         transport="tcp" if scheme == "turns" or "transport=tcp" in (parts.query or "") else "udp",
         tls=scheme == "turns",
+    )
+
+
+def recovered_view(left: Recovered) -> RecordingView:
+    """A recording that the last process did not live to finish; its call is not known any more."""
+    return RecordingView(
+        id=new_id("rec"),
+        call="",
+        state="finished",
+        format="wav",
+        channels="stereo",
+        file=left.file,
+        duration_s=round(left.duration_s, 3),
+        recovered=True,
     )

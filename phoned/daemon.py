@@ -20,7 +20,7 @@ from typing import Any
 
 from phoned.accounts.account import Account
 from phoned.accounts.registry import Accounts
-from phoned.assembly import engine_options_of, parameters_of, policy_of, session_options_of
+from phoned.assembly import engine_options_of, parameters_of, policy_of, recovered_view, session_options_of
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
 from phoned.config.load import LoadedConfig
@@ -28,12 +28,16 @@ from phoned.config.schema import AccountConfig
 from phoned.config.secrets import read_secret_file
 from phoned.config.types import Secret
 from phoned.events import EventBus
+from phoned.lifecycle import Lifecycle
+from phoned.links import Links
 from phoned.media.engine import MediaEngine
 from phoned.media.events import MediaEvent
 from phoned.media.session import MediaSession
+from phoned.notify import Notifier
+from phoned.phases import Phase, Phases
 from phoned.phone import Phone
 from phoned.recording.recover import recover
-from phoned.service import Service, ServicePlugin, installed_services
+from phoned.service import ServicePlugin, installed_services
 from phoned.signaling import Signaling, SystemRandom
 from phoned.sip.account import Limits
 from phoned.sip.user_agent import UserAgent
@@ -41,6 +45,7 @@ from phoned.store.database import Database
 from phoned.store.events import SqliteEventLog
 from phoned.store.identity import IdentityStore
 from phoned.store.keyvalue import SqliteKeyValue
+from phoned.store.lock import StateLock
 from phoned.tasks import Tasks
 from phoned.transport.dialer import WebSocketDialer
 from phoned.transport.flow import Dialer
@@ -50,6 +55,10 @@ log = logging.getLogger(__name__)
 CALLS_BUDGET_S = 3.0
 ACCOUNTS_BUDGET_S = 3.0
 SERVICES_BUDGET_S = 3.0
+BUDGET_S = 2.0
+"""For each part that waits for nobody but this machine."""
+GRACE_S = 0.5
+"""What a part's budget may be overrun by before it is cut off."""
 STATE_MODE = 0o700
 
 
@@ -64,26 +73,6 @@ class ServiceContext:
     config: Any
     state_dir: Path
     runtime_dir: Path
-
-
-class Links:
-    """What accounts tell: the manager's calls, and the identity that must last."""
-
-    def __init__(self, calls: CallManager, identity: IdentityStore) -> None:
-        self._calls = calls
-        self._identity = identity
-
-    def on_flow_ready(self, account: str) -> None:
-        self._calls.on_flow_ready(account)
-
-    def on_registered(self, account: str) -> None:
-        self._calls.on_registered(account)
-
-    def on_identity(self, account: str, call_id: str, cseq: int) -> None:
-        self._identity.used(account, call_id=call_id, cseq=cseq)
-
-    def calls_up(self, account: str) -> int:
-        return self._calls.active(account)
 
 
 class Daemon:
@@ -101,29 +90,63 @@ class Daemon:
         self._plugins = installed_services() if plugins is None else plugins
         self._dialer = dialer or WebSocketDialer(generations=itertools.count(1))
         self._tasks = Tasks("daemon", self._on_crash)
-        self._services: list[Service] = []
+        self._phases = Phases()
+        self._running = False
         self._failed: asyncio.Future[BaseException] | None = None
 
     async def start(self) -> None:
-        """Build and start everything; accounts begin to register. Raises what made a part fail."""
-        loop = asyncio.get_running_loop()
-        self._failed = loop.create_future()
-        loaded, config = self._loaded, self._config
+        """Build and start everything; accounts begin to register. Raises what made a part fail, and leaves nothing."""
+        try:
+            await self._start_store()
+            await self._start_phone()
+            for name, plugin in self._plugins.items():
+                await self._start_service(name, plugin)
+        except BaseException:
+            await self._phases.run()
+            raise
+        self._running = True
+        self.bus.publish("system.started")
+        for account in self._config.accounts:
+            found = self.accounts.get(account.id)
+            if found is not None and account.recovery.connect == "always":
+                found.want_registered()
+
+    async def stop(self) -> None:
+        """Refuse new work, hang up, unregister, close flows, media, services, store: each within its budget. Repeating
+        it changes nothing."""
+        if self._running:
+            self._running = False
+            self.bus.publish("system.stopping")
+        await self._phases.run()
+
+    async def _start_store(self) -> None:
+        loaded, phases = self._loaded, self._phases
+        self._failed = asyncio.get_running_loop().create_future()
         await asyncio.to_thread(make_directories, loaded)
         self.database = Database(loaded.state_dir / "phoned.sqlite3")
+        phases.add(Phase.STORE, "database", self.database.close, BUDGET_S)
         await self.database.open()
+        self.identity = IdentityStore(loaded.state_dir)
+        phases.add(Phase.STORE, "identity", self.identity.close, BUDGET_S)
+        await self.identity.load()
         self.bus = EventBus(SqliteEventLog(self.database), node=socket.gethostname())
         await self.bus.start()
+        phases.add(Phase.TASKS, "tasks", self._tasks.close, BUDGET_S)
+        phases.add(Phase.TASKS, "last events", self.bus.flush, BUDGET_S)
+        phases.add(Phase.EVENTS, "events", self.bus.flush, BUDGET_S)
         self._tasks.spawn("bus", self.bus.run())
-        self.identity = IdentityStore(loaded.state_dir)
-        await self.identity.load()
-        for left in await asyncio.to_thread(recover, config.media.recordings_dir):
-            self.bus.publish("recording.recovered", recording={"file": left.file, "duration_s": left.duration_s})
+        for left in await asyncio.to_thread(recover, self._config.media.recordings_dir):
+            self.bus.publish("recording.recovered", recording=recovered_view(left))
+
+    async def _start_phone(self) -> None:
+        loop, config, phases = asyncio.get_running_loop(), self._config, self._phases
         self.engine = MediaEngine(engine_options_of(config))
+        phases.add(Phase.MEDIA, "media", self.engine.stop, BUDGET_S)
         await self.engine.start()
         self.signaling = Signaling(
             UserAgent(random=SystemRandom(), limits=Limits(sessions=config.dial.max_concurrent + 8))
         )
+        phases.add(Phase.FLOWS, "flows", self._close_flows, BUDGET_S)
         self.accounts = Accounts()
         turn_secrets = await asyncio.to_thread(
             lambda: tuple(read_secret_file(server.credential_file) for server in config.media.turn)
@@ -152,47 +175,51 @@ class Daemon:
             started_at=loop.time(),
         )
         links = Links(self.calls, self.identity)
+        phases.add(Phase.ACCOUNTS, "accounts", self._close_accounts, ACCOUNTS_BUDGET_S + GRACE_S)
         for account in config.accounts:
             await self._add_account(account, links)
-        for name, plugin in self._plugins.items():
-            await self._start_service(name, plugin)
-        self.bus.publish("system.started")
-        for account in config.accounts:
-            found = self.accounts.get(account.id)
-            if found is not None and account.recovery.connect == "always":
-                found.want_registered()
+        phases.add(Phase.CALLS, "calls", lambda: self.calls.end_all(CALLS_BUDGET_S), CALLS_BUDGET_S + GRACE_S)
 
-    async def stop(self) -> None:
-        """Refuse new work, hang up, unregister, close flows, media, services, store: each within its budget."""
-        self.bus.publish("system.stopping")
-        await self.calls.end_all(CALLS_BUDGET_S)
+    async def _close_accounts(self) -> None:
         await asyncio.gather(*(account.close(ACCOUNTS_BUDGET_S) for account in self.accounts))
+
+    async def _close_flows(self) -> None:
         self.signaling.close()
-        await self.engine.stop()
-        await self.bus.flush()
-        for service in reversed(self._services):
-            await service.stop(SERVICES_BUDGET_S)
-        await self.bus.flush()
-        await self._tasks.close()
-        await self.identity.close()
-        await self.database.close()
 
     def spawn(self, name: str, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something beside the phone that ends with it."""
         return self._tasks.spawn(name, coroutine)
 
     async def serve(self) -> int:
-        """Run until SIGTERM or SIGINT. Returns the exit status."""
+        """Run until SIGTERM or SIGINT, or until a part breaks that nothing works without. Returns the exit status. A
+        second signal ends the patience of the stop."""
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked.set)
-        await self.start()
-        assert self._failed is not None
-        waiting = self._tasks.spawn("signals", asked.wait())
-        await asyncio.wait({waiting, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-        status = 1 if self._failed.done() else 0
-        await self.stop()
+
+        def on_signal() -> None:
+            if asked.is_set():
+                self._phases.hurry()
+            asked.set()
+
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, on_signal)
+        try:
+            await self.start()
+            lifecycle = Lifecycle(
+                Notifier(os.environ), self.phone, self.bus, {"the media clock": self.engine.clock.due}
+            )
+            lifecycle.ready()
+            assert self._failed is not None
+            waiting = self._tasks.spawn("signals", asked.wait())
+            await asyncio.wait({waiting, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            status = 1 if self._failed.done() else 0
+            lifecycle.stopping()
+            await self.stop()
+            await lifecycle.close()
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
         return status
 
     async def _add_account(self, account: AccountConfig, links: Links) -> None:
@@ -213,18 +240,17 @@ class Daemon:
                 user_agent=f"phoned/{version('phoned')}",
             ),
         )
-        self.accounts.add(
-            Account(
-                account.id,
-                account.aor,
-                policy_of(account, credential),
-                signaling=self.signaling,
-                dialer=self._dialer,
-                bus=self.bus,
-                listener=links,
-                uniform=random.SystemRandom().uniform,
-            )
+        made = Account(
+            account.id,
+            account.aor,
+            policy_of(account, credential),
+            signaling=self.signaling,
+            dialer=self._dialer,
+            bus=self.bus,
+            listener=links,
+            uniform=random.SystemRandom().uniform,
         )
+        self.accounts.add(made)
 
     async def _start_service(self, name: str, plugin: ServicePlugin) -> None:
         if name not in self._loaded.tables and not plugin.default:
@@ -239,8 +265,9 @@ class Daemon:
             runtime_dir=self._loaded.runtime_dir,
         )
         service = plugin.create(context)
+        budget_s = SERVICES_BUDGET_S + GRACE_S
+        self._phases.add(Phase.SERVICES, f"service {name}", lambda: service.stop(SERVICES_BUDGET_S), budget_s)
         await service.start()
-        self._services.append(service)
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.critical("%s crashed; the daemon cannot go on", name, exc_info=error)
@@ -261,4 +288,5 @@ def run(loaded: LoadedConfig) -> int:
     os.umask(0o077)
     for warning in loaded.warnings:
         log.warning("%s", warning)
-    return asyncio.run(Daemon(loaded).serve())
+    with StateLock(loaded.state_dir):
+        return asyncio.run(Daemon(loaded).serve())

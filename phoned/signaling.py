@@ -108,7 +108,7 @@ class Signaling:
         """A whole SIP message from the network."""
         if flow.generation not in self._flows:
             return
-        log.debug("< flow %d\n%s", flow.generation, data.decode("utf-8", "replace"))
+        _trace("<", flow.generation, data)
         self._turn(self._agent.receive(flow.generation, data, self._now()))
 
     def on_closed(self, flow: Flow, cause: Cause, detail: str) -> None:
@@ -204,7 +204,7 @@ class Signaling:
         for generation, data in self._agent.outbox():
             _, flow = self._flows.get(generation, (None, None))
             if flow is not None:
-                log.debug("> flow %d\n%s", generation, data.decode("utf-8", "replace"))
+                _trace(">", generation, data)
                 flow.send(data)
 
     def _arm(self) -> None:
@@ -233,3 +233,8 @@ class Signaling:
             # one account's or call's bug must not take the others down; its owner has ended what it could
             self.handler_errors += 1
             log.exception("handling %s failed", type(event).__name__)
+
+
+def _trace(direction: str, flow: int, data: bytes) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("%s flow %d\n%s", direction, flow, data.decode("utf-8", "replace"))

@@ -18,6 +18,7 @@ from typing import Literal
 from phoned.accounts.ping import keep_pinging
 from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling
 from phoned.clock import WallClock, wall_clock
+from phoned.errors import NotRegistered
 from phoned.events import EventBus
 from phoned.model import (
     AccountState,
@@ -129,7 +130,10 @@ class Account:
         if flow is not None and self.state in (S.ONLINE, S.SUSPECT, S.REGISTERING):
             self._enter(S.UNREGISTERING)
             self._after(UNREGISTER_BUDGET_S, self._finish_unregister)
-            self._signaling.unregister(self.id)
+            try:
+                self._signaling.unregister(self.id)
+            except NotRegistered:
+                self._finish_unregister()  # nothing was ever bound over this flow
         elif self.state is not S.UNREGISTERING:
             self._stop_trying()
 
@@ -211,8 +215,9 @@ class Account:
         self._register(max(deadline - asyncio.get_running_loop().time(), 0.5))
         if self._listener.calls_up(self.id) and flow.is_open:
             # re-registering alone never repairs a dialog: the re-INVITEs ride right behind the REGISTER
-            self._signaling.move_account(self.id, flow)
+            # (the wishes first, so that what waits anyway and the repair go out as one)
             self._listener.on_flow_ready(self.id)
+            self._signaling.move_account(self.id, flow)
 
     def _register(self, timeout_s: float) -> None:
         flow = self._flow

@@ -45,7 +45,8 @@ class AccountListener(Protocol):
     """Who carries on when an account has a flow again: the call manager and the identity store."""
 
     def on_flow_ready(self, account: str) -> None:
-        """A new flow carries the account's dialogs from now on; its REGISTER is on the way."""
+        """A new flow is about to carry the account's dialogs; its REGISTER is on the way. What is wished now goes out
+        right behind it."""
         ...
 
     def on_registered(self, account: str) -> None:

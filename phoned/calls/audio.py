@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.errors import InvalidValue, NotFound, PhonedError
 from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.media import events as media
 from phoned.media.dtmf import info_body, parse_info
-from phoned.media.session import MediaSession
 from phoned.model import (
     CallView,
     DtmfRequest,
@@ -25,7 +25,6 @@ from phoned.model import (
     RecordRequest,
     Step,
 )
-from phoned.signaling import Signaling
 from phoned.sip.events import InfoReceived
 from phoned.tasks import Tasks
 
@@ -60,8 +59,8 @@ class CallAudio:
     def __init__(
         self,
         call: Owner,
-        session: MediaSession,
-        signaling: Signaling,
+        session: CallMedia,
+        signaling: CallSignaling,
         bus: EventBus,
         tasks: Tasks,
         on_answer: tuple[Step, ...],
@@ -151,7 +150,7 @@ class CallAudio:
         """Finish the recordings of a call that ended."""
         for view in self._media.recordings():
             try:
-                await self._media.stop_recording(view.id)
+                self._recordings[view.id] = await self._media.stop_recording(view.id)
             except PhonedError as error:
                 log.warning("%s: recording %s: %s", self._call.id, view.id, error.detail)
 

@@ -1,8 +1,8 @@
 """One call, as a person means it: its state, what it is told, what it tells.
 
 `Call` joins a SIP session (`phoned.signaling`) and a media session. Its id outlives both. It must not know accounts'
-flows, HTTP or policy. State changes only in `_enter`; hold and mute are flags beside the state. Whatever happens, the
-call ends exactly once.
+flows, HTTP or policy. State changes only in `_enter`; hold and mute are flags beside the state. What is
+heard is `CallAudio`'s, re-INVITEs are `Modifications`'. Whatever happens, the call ends exactly once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from phoned.calls.audio import CallAudio
-from phoned.calls.ending import end_of, lost_reason
+from phoned.calls.ending import end_of, lost_reason, refusal_of
+from phoned.calls.modify import Modifications
 from phoned.calls.negotiation import Negotiation
+from phoned.calls.ports import CallMedia, CallSignaling
+from phoned.calls.waiters import Waiters
 from phoned.clock import WallClock, wall_clock
-from phoned.errors import DeadlineExceeded, Gone, NotRegistered, PhonedError, Refused, UnavailableError, WrongState
+from phoned.errors import DeadlineExceeded, Gone, PhonedError, WrongState
 from phoned.events import EventBus
 from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished
-from phoned.media.session import MediaSession
 from phoned.model import (
     CallState,
     CallView,
@@ -33,7 +35,6 @@ from phoned.model import (
     StatsView,
     Step,
 )
-from phoned.signaling import Signaling
 from phoned.sip import events as sip
 from phoned.tasks import Tasks
 
@@ -50,9 +51,11 @@ LEGAL: dict[CallState, frozenset[CallState]] = {
     C.ENDED: frozenset(),
 }
 
-MODIFY_BUDGET_S = 40.0
-"""Longer than any INVITE transaction can take (64*T1 and a digest round)."""
 ANSWER_BUDGET_S = 20.0
+CLOSE_BUDGET_S = 5.0
+"""For each step of leaving nothing behind."""
+NO_AUDIO_S = 4.0
+"""After the answer, without one packet of sound: say so."""
 
 
 class Call:
@@ -65,8 +68,8 @@ class Call:
         account: str,
         direction: Direction,
         peer: Peer,
-        signaling: Signaling,
-        media: Callable[[Callable[[MediaEvent], None]], MediaSession],
+        signaling: CallSignaling,
+        media: Callable[[Callable[[MediaEvent], None]], CallMedia],
         bus: EventBus,
         on_ended: Callable[[Call], None],
         on_closed: Callable[[Call], None],
@@ -89,6 +92,7 @@ class Call:
         self._media = media(self._on_media_event)
         self.audio = CallAudio(self, self._media, signaling, bus, self._tasks, on_answer)
         self._negotiation = Negotiation(self._media, signaling, self._tasks, on_unusable=self._on_unusable)
+        self.changes = Modifications(self, self._media, signaling, self._negotiation)
         self._view = CallView(
             id=call_id,
             account=account,
@@ -100,11 +104,11 @@ class Call:
             headers=dict(headers or {}),
         )
         self._end_as: tuple[EndCause, Party] | None = None
+        self._given_up = False
         self._timer: asyncio.TimerHandle | None = None
-        self._modifying = asyncio.Lock()
-        self._modified: asyncio.Future[sip.Modified | sip.ModifyRefused] | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._closed = asyncio.Event()
+        self._silence: asyncio.TimerHandle | None = None
+        self._waiters = Waiters()
+        self._closed = False
         self._rebuilt = False
         self._max_duration_s: float | None = None
         self._final_stats: StatsView | None = None
@@ -126,6 +130,7 @@ class Call:
             view,
             state=self.state,
             duration_s=round(max(duration_s, 0.0), 3),
+            hold=replace(view.hold, local=self.changes.held),
             media=self._media.view(),
             recordings=self.audio.recording_ids,
         )
@@ -151,30 +156,39 @@ class Call:
         self._enter(C.DIALING)
         self.publish("call.dialing")
         self._after(timeout_s, self._ring_timeout)
-        self._signaling.invite(self.account, target, headers, on_session)
+        try:
+            self._signaling.invite(self.account, target, headers, on_session)
+        except PhonedError as error:
+            log.warning("%s: the INVITE cannot be sent: %s", self.id, error.detail)
+            self.give_up(EndCause.UNREACHABLE)
 
     async def answer(self) -> CallView:
         """Say 200 to an incoming call; returns once that is sent."""
         self._require("answer", C.RINGING, direction="in")
         self._signaling.answer(self._session())
         await self.wait_for(lambda: self.state is not C.RINGING, ANSWER_BUDGET_S)
-        if self.ended:
-            raise self._refusal()
+        if self.ended and self._view.answered_at is None:
+            raise refusal_of(self.view())
         return self.view()
 
     def reject(self, code: int, reason: str | None) -> CallView:
         """Refuse an incoming call with a final status."""
         self._require("reject", C.RINGING, direction="in")
-        self._end_as = (EndCause.REJECTED, "local")
-        self._signaling.reject(self._session(), code, reason or "")
+        before, self._end_as = self._end_as, (EndCause.REJECTED, "local")
+        try:
+            self._signaling.reject(self._session(), code, reason or "")
+        except PhonedError:
+            self._end_as = before
+            raise
         return self.view()
 
     def hangup(self, reason: str | None = None, *, cause: EndCause | None = None, by: Party = "local") -> CallView:
-        """Make it end, whatever its state. Repeating it changes nothing."""
+        """Make it end, whatever its state. Repeating it changes nothing: the first decision is told."""
         if self.ended:
             return self.view()
-        if cause is not None:
+        if cause is not None and not self._given_up:
             self._end_as = (cause, by)
+        self._given_up = True
         if self.session is None:
             self._finish(EndView(cause=cause or EndCause.CANCELED, by=by))
         else:
@@ -182,31 +196,24 @@ class Call:
             self._signaling.hangup(self.session, header)
         return self.view()
 
+    def give_up(self, cause: EndCause) -> None:
+        """End it now, whether or not the far end can still be told: shutdown, or a bug of ours."""
+        try:
+            self.hangup(cause=cause, by="system")
+        except Exception:
+            log.exception("%s: its session cannot be ended", self.id)
+        decided, by = self._end_as or (cause, "system")
+        self._finish(EndView(cause=decided, by=by))
+
     async def hold(self, on: bool) -> CallView:
-        """Hold or resume; returns after the far end's 2xx. `Refused` leaves everything as it was."""
-        self._require("hold" if on else "unhold", C.ACTIVE)
-        async with self._modifying:
-            self._require("hold" if on else "unhold", C.ACTIVE)
-            if self._view.hold.local == on:
-                return self.view()
-            self._media.hold(on)
-            try:
-                await self._modify(sip.ModifyCause.HOLD)
-            except PhonedError:
-                self._media.hold(not on)
-                raise
-            self._view = replace(self._view, hold=HoldView(local=on, remote=self._view.hold.remote))
-            self.publish("call.held" if on else "call.unheld")
-            return self.view()
+        """Hold or resume; returns after the far end's 2xx. See `Modifications.hold`."""
+        await self.changes.hold(on)
+        return self.view()
 
     async def reinvite(self, *, ice_restart: bool) -> CallView:
-        """The recovery verb by hand: one re-INVITE, with an ICE restart when asked."""
-        self._require("reinvite", C.ACTIVE)
-        async with self._modifying:
-            self._require("reinvite", C.ACTIVE)
-            self._negotiation.wish(ice_restart=ice_restart)
-            await self._modify(sip.ModifyCause.RECOVERY)
-            return self.view()
+        """The recovery verb by hand; see `Modifications.reinvite`."""
+        await self.changes.reinvite(ice_restart=ice_restart)
+        return self.view()
 
     def mute(self, muted: bool) -> CallView:
         """Send silence, or what the sources give."""
@@ -218,7 +225,8 @@ class Call:
         return self.view()
 
     def tag(self, tags: Mapping[str, str]) -> CallView:
-        """Merge tags; works on an ended call too."""
+        """Merge tags."""
+        self._require("tag", *(state for state in C if state is not C.ENDED))
         self._view = replace(self._view, tags={**self._view.tags, **tags})
         self.publish("call.updated")
         return self.view()
@@ -236,23 +244,12 @@ class Call:
 
     async def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Return when ``condition`` holds. Raises `DeadlineExceeded`."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not condition():
-                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                    self._waiters.add(waiter)
-                    try:
-                        await waiter
-                    finally:
-                        self._waiters.discard(waiter)
-        except TimeoutError:
-            raise DeadlineExceeded(f"call {self.id} is still {self.state} after {timeout_s:g} s") from None
+        if not await self._waiters.until(condition, timeout_s):
+            raise DeadlineExceeded(f"call {self.id} is still {self.state} after {timeout_s:g} s")
 
     def wake(self) -> None:
         """Something that a waiter may wait for has changed."""
-        for waiter in tuple(self._waiters):
-            if not waiter.done():
-                waiter.set_result(None)
+        self._waiters.wake()
 
     # --- the session's events
 
@@ -270,7 +267,7 @@ class Call:
             case sip.Answered():
                 self._on_answered(event)
             case sip.Modified() | sip.ModifyRefused():
-                self._on_modify_outcome(event)
+                self.changes.on_outcome(event)
             case sip.InfoReceived():
                 self.audio.on_info(event)
             case sip.Ended():
@@ -301,7 +298,13 @@ class Call:
 
     def answer_later(self, delay_s: float) -> None:
         """Answer by rule, if it still rings then."""
-        self._after(delay_s, lambda: self._signaling.answer(self._session()))
+        self._after(delay_s, self._answer_by_rule)
+
+    def _answer_by_rule(self) -> None:
+        try:
+            self._signaling.answer(self._session())
+        except PhonedError as error:
+            log.warning("%s: cannot be answered by rule: %s", self.id, error.detail)
 
     def _on_answered(self, event: sip.Answered) -> None:
         self._view = replace(self._view, answered_at=self._clock(), sip_call_id=event.call_id)
@@ -309,14 +312,12 @@ class Call:
         self.publish("call.answered")
         if self._max_duration_s is not None:
             self._after(self._max_duration_s, self._duration_spent)
+        self._silence = asyncio.get_running_loop().call_later(NO_AUDIO_S, self._look_for_sound)
 
-    def _on_modify_outcome(self, event: sip.Modified | sip.ModifyRefused) -> None:
-        if isinstance(event, sip.ModifyRefused):
-            self._negotiation.refused()
-        elif sip.ModifyCause.RECOVERY in event.causes:
-            self.publish("call.dialog_verified")
-        if self._modified is not None and not self._modified.done():
-            self._modified.set_result(event)
+    def _look_for_sound(self) -> None:
+        hold = self.view().hold
+        if not (hold.local or hold.remote) and self._media.stats().packets_received == 0:
+            self.publish("call.no_inbound_audio")
 
     def _on_session_ended(self, event: sip.Ended) -> None:
         end = end_of(event, was_ringing=self._view.ringing_at is not None, decided=self._end_as)
@@ -333,7 +334,7 @@ class Call:
 
     def on_remote_hold(self, on: bool) -> None:
         """The far end held or resumed."""
-        self._view = replace(self._view, hold=HoldView(local=self._view.hold.local, remote=on))
+        self._view = replace(self._view, hold=HoldView(remote=on))
         self.publish("call.updated")
 
     def offer_again(self, *, ice_restart: bool, rebuild: bool) -> None:
@@ -370,48 +371,28 @@ class Call:
         self._view = replace(self._view, ended_at=self._clock(), end=end)
         self._final_stats = self._media.stats()
         self._enter(C.ENDED)
-        if self._modified is not None and not self._modified.done():
-            self._modified.cancel()
+        self.changes.close()
         self.publish("call.ended")
         self._on_ended(self)
         self._tasks.spawn("close", self._close())
 
     async def _close(self) -> None:
-        await self.audio.close()
-        await self._media.close()
-        await self._tasks.close()
-        self._closed.set()
+        """Leave nothing behind, step by step: one that fails or hangs does not spare the next."""
+        for step in (self._tasks.close, self.audio.close, self._media.close):
+            try:
+                async with asyncio.timeout(CLOSE_BUDGET_S):
+                    await step()
+            except Exception:
+                log.exception("%s: its end is not clean", self.id)
+        self._closed = True
         self._on_closed(self)
+        self.wake()
 
-    async def closed(self, budget_s: float) -> None:
-        """Wait until nothing of an ended call is left."""
-        try:
-            async with asyncio.timeout(budget_s):
-                await self._closed.wait()
-        except TimeoutError:
-            log.warning("%s: its media did not close in time", self.id)
+    async def closed(self, budget_s: float) -> bool:
+        """Wait until nothing of an ended call is left. False when the budget is spent before that."""
+        return await self._waiters.until(lambda: self._closed, budget_s)
 
     # --- inside
-
-    async def _modify(self, cause: sip.ModifyCause) -> None:
-        loop = asyncio.get_running_loop()
-        self._modified = loop.create_future()
-        try:
-            self._signaling.reinvite(self._session(), cause)
-            async with asyncio.timeout(MODIFY_BUDGET_S):
-                outcome = await self._modified
-        except TimeoutError:
-            raise DeadlineExceeded("the far end did not answer the re-INVITE") from None
-        except asyncio.CancelledError:
-            if self.ended:
-                raise Gone("the call ended meanwhile") from None
-            raise
-        finally:
-            self._modified = None
-        if isinstance(outcome, sip.ModifyRefused):
-            if outcome.status == 0:
-                raise UnavailableError("there is no flow to the server at the moment", retry_after_s=1.0)
-            raise Refused(outcome.status, outcome.reason, retry_after_s=outcome.retry_after_s)
 
     def _session(self) -> str:
         if self.session is None:
@@ -428,33 +409,25 @@ class Call:
                 allowed_in=tuple(str(state) for state in states),
             )
 
+    def established(self, verb: str) -> str:
+        """The SIP session of a call that is up."""
+        self._require(verb, C.ACTIVE)
+        return self._session()
+
     def require_media(self, verb: str) -> None:
         """Audio verbs need a call that is up."""
         self._require(verb, C.ACTIVE, C.EARLY_MEDIA)
-
-    def _refusal(self) -> PhonedError:
-        end = self._view.end
-        if end is not None and end.sip_code is not None:
-            return Refused(end.sip_code, end.sip_reason or "")
-        return Gone(f"call {self.id} has ended")
-
-    def refusal(self) -> PhonedError:
-        """What to tell a caller that waited for this call, now that it has ended without an answer."""
-        end = self._view.end
-        if end is not None and end.cause is EndCause.NO_ANSWER and end.by == "system":
-            return DeadlineExceeded("nobody answered in time")
-        if end is not None and end.cause is EndCause.UNREACHABLE and end.by == "system":
-            return NotRegistered(f"account {self.account} has no flow to the server", retry_after_s=5)
-        return self._refusal()
 
     def _enter(self, state: CallState) -> None:
         if state not in LEGAL[self.state]:
             raise AssertionError(f"call {self.id}: {self.state} -> {state} is not legal")
         log.info("%s: %s -> %s", self.id, self.state, state)
         self.state = state
-        if state in (C.ACTIVE, C.ENDED) and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if state in (C.ACTIVE, C.ENDED):
+            for timer in (self._timer, self._silence):
+                if timer is not None:
+                    timer.cancel()
+            self._timer = self._silence = None
         self.wake()
 
     def _after(self, delay_s: float, action: Callable[[], None]) -> None:
@@ -464,7 +437,7 @@ class Call:
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed; the call ends", name, exc_info=error)
-        self.hangup(cause=EndCause.FAILED, by="system")
+        self.give_up(EndCause.FAILED)
 
     @property
     def created_at(self) -> datetime:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from phoned.model import EndCause, EndView, Party
+from phoned.errors import DeadlineExceeded, Gone, NotRegistered, PhonedError, Refused
+from phoned.model import CallView, EndCause, EndView, Party
 from phoned.sip import events as sip
 
 _BY_STATUS = {
@@ -100,3 +101,15 @@ def end_of(event: sip.Ended, *, was_ringing: bool, decided: tuple[EndCause, Part
 def lost_reason(event: sip.Ended) -> str:
     """The ``reason`` of ``call.lost``."""
     return _LOST_REASONS.get(event.cause, "signalling_timeout")
+
+
+def refusal_of(call: CallView) -> PhonedError:
+    """What to tell somebody who waited for an answer of ``call``, now that it has ended without one."""
+    end = call.end
+    if end is not None and end.by == "system" and end.cause is EndCause.NO_ANSWER:
+        return DeadlineExceeded("nobody answered in time")
+    if end is not None and end.by == "system" and end.cause is EndCause.UNREACHABLE:
+        return NotRegistered(f"account {call.account} has no flow to the server", retry_after_s=5)
+    if end is not None and end.sip_code is not None:
+        return Refused(end.sip_code, end.sip_reason or "")
+    return Gone(f"call {call.id} has ended")

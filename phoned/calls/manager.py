@@ -15,27 +15,26 @@ from datetime import timedelta
 from typing import Protocol
 
 from phoned.calls.call import Call
+from phoned.calls.ending import refusal_of
 from phoned.calls.policy import DialPolicy, Target, checked_headers, incoming_rule, target_of
+from phoned.calls.ports import CallSignaling, MediaFactory
+from phoned.calls.quality import QualityReports
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
 from phoned.errors import Draining, MalformedMessage, NotFound, NotRegistered, UnavailableError
 from phoned.events import EventBus
 from phoned.ids import new_id
-from phoned.media.events import MediaEvent
-from phoned.media.session import MediaSession
 from phoned.model import (
     CallRequest,
     CallState,
     CallView,
     EndCause,
-    Party,
     Peer,
     PlaybackView,
     RecordingView,
     StatsView,
     Wait,
 )
-from phoned.signaling import Signaling
 from phoned.sip import events as sip
 from phoned.sip.uri import Uri
 from phoned.tasks import Tasks
@@ -48,9 +47,6 @@ KEEP_ENDED = 10_000
 KEEP_ENDED_FOR = timedelta(hours=24)
 MAX_INCOMING_HEADERS, MAX_HEADER_LENGTH = 32, 1024
 _TOLD_HEADERS = ("x-", "p-asserted-identity", "alert-info", "call-info", "subject", "diversion", "history-info")
-
-MediaFactory = Callable[[str, str, Callable[[MediaEvent], None]], MediaSession]
-"""``media(account, call_id, on_event)``: a fresh media session."""
 
 
 class AccountFacts(Protocol):
@@ -82,7 +78,7 @@ class CallManager:
     def __init__(
         self,
         *,
-        signaling: Signaling,
+        signaling: CallSignaling,
         accounts: Callable[[str], AccountFacts | None],
         media: MediaFactory,
         policy: DialPolicy,
@@ -101,7 +97,7 @@ class CallManager:
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
         self._ended: OrderedDict[str, EndedCall] = OrderedDict()
-        self._verify: set[str] = set()
+        self._quality = QualityReports(self._up)
         self.draining = False
 
     # --- views
@@ -173,18 +169,21 @@ class CallManager:
 
     async def place(self, request: CallRequest, wait: Wait) -> CallView:
         """A new outgoing call; see `PhoneControl.place_call`. An id that is known already names that call."""
-        if request.id is not None and (request.id in self._calls or request.id in self._ended):
+        self._forget_old()
+        if request.id is not None and request.id in self._ended:
             return self.view(request.id)
-        call = self._new_outgoing(request)
+        known = self._calls.get(request.id) if request.id is not None else None
+        call = known or self._new_outgoing(request)
         if wait == "none":
             return call.view()
         reached = {CallState.ACTIVE, CallState.ENDED}
         if wait == "ringing":
             reached |= {CallState.RINGING, CallState.EARLY_MEDIA}
         await call.wait_for(lambda: call.state in reached, request.timeout_s + QUEUE_S + 35)
-        if call.state is CallState.ENDED:
-            raise call.refusal()
-        return call.view()
+        view = call.view()
+        if call.ended and view.answered_at is None:
+            raise refusal_of(view)
+        return view
 
     def _new_outgoing(self, request: CallRequest) -> Call:
         if self.draining:
@@ -255,8 +254,17 @@ class CallManager:
                 session = getattr(event, "session", None)
                 call = self._by_session.get(session) if session is not None else None
                 if call is not None:
-                    self._keep_verifying(call, event)
-                    call.on_session_event(event)
+                    self._tell(call, event)
+
+    def _tell(self, call: Call, event: sip.Event) -> None:
+        """A bug in one call ends that call, and no other."""
+        try:
+            call.on_session_event(event)
+        except Exception:
+            log.exception("%s: %s could not be handled; the call ends", call.id, type(event).__name__)
+            call.give_up(EndCause.FAILED)
+        if isinstance(event, sip.Answered):
+            self._quality.wake()
 
     def _incoming(self, event: sip.IncomingCall) -> None:
         rule = incoming_rule(self._rules, account=event.account, caller=event.from_uri, called=event.to_uri)
@@ -271,13 +279,13 @@ class CallManager:
             return
         told = [(name, value[:MAX_HEADER_LENGTH]) for name, value in event.headers]
         peer = Peer(uri=event.from_uri, number=_user_of(event.from_uri), display_name=event.from_display_name)
-        call = self._make(
-            new_id("call"),
-            event.account,
-            "in",
-            peer,
-            headers=dict([pair for pair in told if pair[0].lower().startswith(_TOLD_HEADERS)][:MAX_INCOMING_HEADERS]),
-        )
+        headers = dict([pair for pair in told if pair[0].lower().startswith(_TOLD_HEADERS)][:MAX_INCOMING_HEADERS])
+        try:
+            call = self._make(new_id("call"), event.account, "in", peer, headers=headers)
+        except Exception:
+            log.exception("no call can be made of an INVITE")
+            self._signaling.reject(event.session, 500, "Server Internal Error")
+            return
         call.limit(self._policy.duration_cap_s(None))
         call.session = event.session
         self._by_session[event.session] = call
@@ -316,45 +324,45 @@ class CallManager:
     # --- after a new flow
 
     def on_flow_ready(self, account: str) -> None:
-        """A new flow carries the account: one re-INVITE for each call that is up."""
+        """A new flow carries the account: one re-INVITE for each call that is up. One that is refused before the
+        REGISTER's 200 is repeated by the core once after it."""
         for call in tuple(self._calls.values()):
-            if call.account == account and call.state is CallState.ACTIVE:
-                self._verify.add(call.id)
+            if call.account == account:
                 call.repair()
 
     def on_registered(self, account: str) -> None:
-        """The flow is registered: what was refused before that is said once more, and who waited is told."""
+        """The flow is registered: calls that waited for it go on."""
         for call in tuple(self._calls.values()):
             if call.account == account:
-                if f"{call.id}/again" in self._verify:
-                    self._verify.discard(f"{call.id}/again")
-                    call.repair()
                 call.wake()
 
-    def _keep_verifying(self, call: Call, event: sip.Event) -> None:
-        """A re-INVITE that was refused before the REGISTER's 200 is repeated once after it."""
-        if call.id not in self._verify or not isinstance(event, sip.Modified | sip.ModifyRefused):
-            return
-        self._verify.discard(call.id)
-        account = self._accounts(call.account)
-        if isinstance(event, sip.ModifyRefused) and account is not None and not account.online:
-            self._verify.add(f"{call.id}/again")
+    def _up(self) -> tuple[Call, ...]:
+        return tuple(call for call in self._calls.values() if call.state is CallState.ACTIVE)
 
     # --- ends
 
-    async def end_all(self, budget_s: float, *, cause: EndCause = EndCause.SHUTDOWN, by: Party = "system") -> None:
-        """Hang up everything and wait until it is gone, at most ``budget_s`` seconds."""
+    async def end_all(self, budget_s: float, *, cause: EndCause = EndCause.SHUTDOWN) -> None:
+        """Take no more calls, hang up all there are and wait until they are gone, at most ``budget_s`` seconds. Two
+        thirds of it are for far ends that have yet to answer; then the rest ends without them."""
         self.draining = True
+        self._quality.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + budget_s
         calls = tuple(self._calls.values())
         for call in calls:
-            call.hangup(cause=cause, by=by)
-        await asyncio.gather(*(call.closed(budget_s) for call in calls))
+            call.hangup(cause=cause, by="system")
+        try:
+            await asyncio.gather(*(call.closed(budget_s * 2 / 3) for call in calls))
+        finally:
+            for call in calls:
+                call.give_up(cause)
+        left_s = max(deadline - loop.time(), 0.0)
+        await asyncio.gather(*(call.closed(left_s) for call in calls))
         await self._tasks.close()
 
     def _on_ended(self, call: Call) -> None:
         if call.session is not None:
             self._by_session.pop(call.session, None)
-        self._verify -= {call.id, f"{call.id}/again"}
         self._calls_changed(call.account)
 
     def _on_closed(self, call: Call) -> None:

@@ -12,9 +12,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from phoned.calls.ports import DescribedMedia, DescriptionDesk
 from phoned.errors import DescriptionError, PhonedError
-from phoned.media.session import MediaSession
-from phoned.signaling import Signaling
 from phoned.sip.events import AnswerReceived, DescriptionExpired, DescriptionKind, DescriptionWanted, ModifyCause
 from phoned.tasks import Tasks
 
@@ -35,12 +34,12 @@ class OfferWish:
 
 
 class Negotiation:
-    """One call's descriptions. Driven by `wanted`, `answered`, `expired` and `refused`."""
+    """One call's descriptions. Driven by `wanted`, `answered`, `expired`, `refused` and `settled`."""
 
     def __init__(
         self,
-        media: MediaSession,
-        signaling: Signaling,
+        media: DescribedMedia,
+        signaling: DescriptionDesk,
         tasks: Tasks,
         *,
         on_unusable: Callable[[str], None],
@@ -51,13 +50,18 @@ class Negotiation:
         self._on_unusable = on_unusable
         self._work: asyncio.Queue[Work] = asyncio.Queue(maxsize=32)
         self._worker: asyncio.Task[None] | None = None
+        self.holding = False
+        """The wish that offers describe: we hold."""
         self._wish = OfferWish()
+        self._asked = OfferWish()
+        self._described_hold: bool | None = None
         self._offered: str | None = None
         self._followed_fork: str | None = None
         self._expired: set[str] = set()
 
     def wish(self, *, ice_restart: bool = False, rebuild: bool = False) -> None:
-        """Let the next offer restart ICE or rebuild the association as well."""
+        """Let the next offer restart ICE or rebuild the association as well. It stands until one was accepted, or
+        refused for good: an offer that met another one (glare) is made again with all that was wished."""
         self._wish = OfferWish(ice_restart=self._wish.ice_restart or ice_restart, rebuild=self._wish.rebuild or rebuild)
 
     def wanted(self, event: DescriptionWanted) -> None:
@@ -82,12 +86,25 @@ class Negotiation:
             self._offered = None
             self._media.rollback()
 
+    def settled(self) -> bool | None:
+        """Our offer was accepted, or refused for good: what it asked for is done with. Returns whether it described
+        that we hold; None when there was no new description in it."""
+        done, self._asked = self._asked, OfferWish()
+        self._wish = OfferWish(
+            ice_restart=self._wish.ice_restart and not done.ice_restart,
+            rebuild=self._wish.rebuild and not done.rebuild,
+        )
+        told, self._described_hold = self._described_hold, None
+        return told
+
     def _enqueue(self, work: Work) -> None:
         try:
             self._work.put_nowait(work)
         except asyncio.QueueFull:
             if isinstance(work, DescriptionWanted):
                 self._signaling.refuse(work.token, SERVER_ERROR)
+            else:
+                self._on_unusable("more descriptions at once than any call needs")
             return
         if self._worker is None or self._worker.done():
             self._worker = self._tasks.spawn("negotiate", self._run())
@@ -130,7 +147,8 @@ class Negotiation:
         current = self._media.current_offer()
         if current is not None and set(wanted.causes) == {ModifyCause.REFRESH}:
             return current
-        wish, self._wish = self._wish, OfferWish()
+        wish = self._asked = self._wish
+        self._described_hold = self.holding
         return await self._media.offer(ice_restart=wish.ice_restart, rebuild=wish.rebuild)
 
     async def _accept(self, answer: AnswerReceived) -> None:

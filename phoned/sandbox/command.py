@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import stat
 import sys
 
 from phoned.errors import InvalidValue
@@ -13,6 +15,7 @@ from phoned.sandbox.server import Sandbox
 from phoned.tasks import Tasks
 
 USAGE = 2
+LONGEST_ORDER = 65_536
 
 
 def run(*, listen: str, as_json: bool) -> int:
@@ -37,7 +40,7 @@ async def _serve(host: str, port: int, as_json: bool) -> int:
     url = await sandbox.start(host, port)
     tasks = Tasks("sandbox", lambda name, error: stop.set())
     _greet(sandbox, url, as_json)
-    tasks.spawn("orders", _take_orders(sandbox, as_json))
+    tasks.spawn("orders", _take_orders(sandbox, stop, as_json))
     await stop.wait()
     await tasks.close()
     await sandbox.stop()
@@ -57,23 +60,38 @@ def _greet(sandbox: Sandbox, url: str, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-async def _take_orders(sandbox: Sandbox, as_json: bool) -> None:
-    """Fault orders, one a line, each acknowledged."""
-    reader = asyncio.StreamReader(limit=65_536)
+async def _take_orders(sandbox: Sandbox, stop: asyncio.Event, as_json: bool) -> None:
+    """Fault orders, one a line, each acknowledged. When a program that held the pipe is gone, so are we."""
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or sys.stdin.isatty()):
+        return  # a file, or nothing: there are no orders then
+    reader = asyncio.StreamReader(limit=LONGEST_ORDER)
     loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    except (ValueError, OSError):
-        return  # standard input is a file or closed: there are no orders then
-    while line := await reader.readline():
-        try:
-            order = json.loads(line)
-            if not isinstance(order, dict):
-                raise InvalidValue("an order is a JSON object")
-            sandbox.order(order)
-        except (ValueError, InvalidValue) as error:
-            answer = {"ok": False, "error": str(error)}
-        else:
-            answer = {"ok": True, **order}
-        sys.stdout.write((json.dumps(answer) if as_json else str(answer)) + "\n")
-        sys.stdout.flush()
+        while line := await _next_line(reader):
+            answer = _obey(sandbox, line)
+            sys.stdout.write((json.dumps(answer) if as_json else str(answer)) + "\n")
+            sys.stdout.flush()
+    finally:
+        transport.close()
+    stop.set()
+
+
+async def _next_line(reader: asyncio.StreamReader) -> bytes:
+    """A line; one that is too long counts as one that cannot be read. Empty at the end."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return b"too long\n"
+
+
+def _obey(sandbox: Sandbox, line: bytes) -> dict[str, object]:
+    try:
+        order = json.loads(line)
+        if not isinstance(order, dict):
+            raise InvalidValue("an order is a JSON object")
+        sandbox.order(order)
+    except (ValueError, RecursionError, InvalidValue) as error:
+        return {"ok": False, "error": str(error)}
+    return {"ok": True, **order}

@@ -12,6 +12,7 @@ import logging
 from phoned.errors import MalformedMessage
 from phoned.model import Cause
 from phoned.sandbox.bridge import Bridge
+from phoned.sandbox.delay import Delay
 from phoned.sandbox.faults import Faults
 from phoned.sandbox.lines import LINES, Line, MediaFactory
 from phoned.sandbox.registrar import Registrar, caller_of
@@ -42,6 +43,7 @@ class Exchange:
         self._registrar = Registrar(domain=domain, users=users, random=SystemRandom())
         self.signaling = Signaling(UserAgent(random=SystemRandom(), limits=LIMITS))
         self.signaling.connect(self, self)
+        self._inbound = Delay()
         self._attached: dict[int, str] = {}
         self._calls: dict[str, Line | Bridge] = {}
         for user in users:
@@ -74,8 +76,7 @@ class Exchange:
             return
         if self._faults.loses(cseq(message).method):
             return
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._faults.delay_ms / 1000, self._take, flow, message, data)
+        self._inbound.later(self._faults.delay_ms / 1000, lambda: self._take(flow, message, data))
 
     def on_closed(self, flow: Flow, cause: Cause, detail: str) -> None:
         """A phone's socket is gone."""
@@ -129,8 +130,7 @@ class Exchange:
         self.signaling.move_account(user, flow)
 
     def _say(self, flow: Flow, response: Response) -> None:
-        data = serialise(response)
-        asyncio.get_running_loop().call_later(self._faults.delay_ms / 1000, flow.send, data)
+        flow.send(serialise(response))
 
     # --- the core's events
 

@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 from phoned.media.engine import MediaEngine
 from phoned.media.options import EngineOptions, IceOptions, SessionOptions
 from phoned.model import Cause
+from phoned.sandbox.delay import Delay
 from phoned.sandbox.exchange import Exchange
 from phoned.sandbox.faults import Faults
 from phoned.tasks import Tasks
@@ -37,11 +38,13 @@ class ServerFlow:
 
     transport: TransportName = "WS"
 
-    def __init__(self, connection: ServerConnection, generation: int) -> None:
+    def __init__(self, connection: ServerConnection, generation: int, faults: Faults) -> None:
         self.generation = generation
         self.is_open = True
         self.last_received = 0.0
         self._connection = connection
+        self._faults = faults
+        self._delay = Delay()
         self._out: asyncio.Queue[bytes] = asyncio.Queue(maxsize=QUEUE)
 
     @property
@@ -53,12 +56,15 @@ class ServerFlow:
         return Address(*self._connection.remote_address[:2])
 
     def send(self, data: bytes) -> bool:
-        if self.is_open:
-            try:
-                self._out.put_nowait(data)
-            except asyncio.QueueFull:
-                self.abort()
+        if self.is_open and not self._faults.mute:
+            self._delay.later(self._faults.delay_ms / 1000, lambda: self._queue(data))
         return self.is_open
+
+    def _queue(self, data: bytes) -> None:
+        try:
+            self._out.put_nowait(data)
+        except asyncio.QueueFull:
+            self.abort()
 
     async def ping(self, timeout_s: float) -> float:
         """The sandbox does not ping."""
@@ -151,7 +157,7 @@ class Sandbox:
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
-        flow = ServerFlow(connection, next(self._generations))
+        flow = ServerFlow(connection, next(self._generations), self.faults)
         if connection.subprotocol != SIP:
             await connection.close(1002, "subprotocol sip is required")
             return
@@ -170,7 +176,7 @@ class Sandbox:
             async for frame in connection:
                 data = frame.encode("utf-8", "surrogateescape") if isinstance(frame, str) else frame
                 if not data.strip():
-                    if data == KEEP_ALIVE and not self.faults.mute:
+                    if data == KEEP_ALIVE:
                         flow.send(b"\r\n")
                     continue
                 self.exchange.on_message(flow, data)

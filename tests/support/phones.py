@@ -37,6 +37,18 @@ class Watch:
             raise TimeoutError(f"no {type_}; seen: {[event.type for event in self.seen]}") from None
         raise AssertionError("the bus is closed")
 
+    async def all_of(self, *types: str) -> dict[str, Event]:
+        """The next event of each of these types, in whatever order they come."""
+        found: dict[str, Event] = {}
+        async with asyncio.timeout(BUDGET_S):
+            async for event in self._events:
+                self.seen.append(event)
+                if event.type in types and event.type not in found:
+                    found[event.type] = event
+                if len(found) == len(types):
+                    return found
+        raise AssertionError("the bus is closed")
+
     def types(self, call: str | None = None) -> list[str]:
         """Types seen so far, of one call when named, without the ever-repeated ``call.updated``."""
         return [
