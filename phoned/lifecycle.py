@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from phoned.events import EventBus
 from phoned.model import AccountState, AccountView, PhoneStatus
 from phoned.notify import Notifier
-from phoned.phone import Phone
+from phoned.phone import PhoneControl
 from phoned.tasks import Tasks
 from phoned.watchdog import Due, Watchdog
 
@@ -28,7 +28,7 @@ NAMED = 3
 class Lifecycle:
     """One daemon's life as its service manager hears of it. Driven by the daemon: `ready`, `stopping`, `close`."""
 
-    def __init__(self, notifier: Notifier, phone: Phone, bus: EventBus, watched: Mapping[str, Due]) -> None:
+    def __init__(self, notifier: Notifier, phone: PhoneControl, bus: EventBus, watched: Mapping[str, Due]) -> None:
         self._notifier = notifier
         self._phone = phone
         self._bus = bus
