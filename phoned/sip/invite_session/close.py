@@ -35,7 +35,7 @@ def hangup(s: InviteSession, now: float, reason: str | None) -> None:
             else:
                 # a callee's BYE waits for the ACK, or for its absence (RFC 3261 15)
                 refuse_pending(s, now)
-                s.owed.append(_bye(s, leg, reason))
+                s.owed.append((leg, _bye(s, leg, reason)))
                 s.end(EndCause.BYE, Party.LOCAL, await_ack=True)
         case InviteState.CONFIRMED:
             assert s.leg is not None
@@ -72,22 +72,33 @@ def bye(s: InviteSession, leg: Leg, now: float, *, reason: str | None = None) ->
     if s.flow in s.account.flows:
         s.send(Purpose.BYE, request, now, leg=leg)
     else:
-        s.owed.append(request)
+        s.owed.append((leg, request))
         linger(s, now)
 
 
 def linger(s: InviteSession, now: float) -> None:
-    """Give what is owed some time to find a flow; the end of the session leaves this timer alone."""
+    """Give what is owed some time to find a flow, or room on it; the end of the session leaves this timer alone."""
+    after_s = s.core.timers.t2_s if s.flow in s.account.flows else BYE_LINGER_S
     if (Deadline.LINGER, None) not in s.timers:
-        s.timers.set((Deadline.LINGER, None), now + BYE_LINGER_S)
+        s.timers.set((Deadline.LINGER, None), now + after_s)
+
+
+def on_linger(s: InviteSession, now: float) -> None:
+    """What was owed found no flow in all that time; with a flow it is tried again."""
+    if s.caller is not None:
+        s.caller.orphan = None
+    if s.flow in s.account.flows:
+        flush(s, now)
+    else:
+        s.owed.clear()
 
 
 def flush(s: InviteSession, now: float) -> None:
     """Send what waited for a flow, or for an ACK."""
     owed, s.owed = s.owed, []
     s.timers.clear((Deadline.LINGER, None))
-    for request in owed:
-        s.send(Purpose.BYE, request, now)
+    for leg, request in owed:
+        s.send(Purpose.BYE, request, now, leg=leg)
 
 
 def refuse_pending(s: InviteSession, now: float) -> None:
@@ -117,8 +128,6 @@ def on_bye(s: InviteSession, incoming: Incoming, now: float) -> None:
 
 def on_cancel(s: InviteSession, incoming: Incoming, cancel: Request, now: float) -> None:
     """The far end gave up its INVITE; the CANCEL itself is answered (RFC 3261 9.2)."""
-    if incoming.final:
-        return
     if s.callee is not None and incoming is s.callee.incoming:
         s.respond(incoming, 487, now)
         s.end(EndCause.CANCELED, Party.REMOTE, status=487, reasons=cancel.headers.all("Reason"))
@@ -138,5 +147,5 @@ def on_failure(s: InviteSession, out: Outgoing, status: int, now: float) -> None
         again = out.leg.dialog.request("BYE")
         for value in out.request.headers.all("Reason"):
             again.headers.add("Reason", value)
-        s.owed.append(again)
+        s.owed.append((out.leg, again))
         linger(s, now)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phoned.errors import WrongState
 from phoned.sip.accessors import cseq, min_se, require, retry_after, session_expires, supported
 from phoned.sip.events import (
     AnswerReceived,
@@ -42,8 +41,6 @@ EXPIRED = 'SIP;cause=408;text="Session expired"'
 
 def wish(s: InviteSession, cause: ModifyCause, offer: bytes | None, use_update: bool, now: float) -> None:
     """Our user wants the session modified. Before it is established the wish waits."""
-    if s.ended:
-        raise WrongState("the call has ended", state=s.state, allowed_in=("confirmed",))
     facts = s.modify
     if cause not in facts.wishes:
         facts.wishes.append(cause)

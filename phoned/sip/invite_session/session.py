@@ -85,7 +85,7 @@ class InviteSession:
         self.outgoing: dict[TransactionKey, Outgoing] = {}
         self.incoming: dict[TransactionKey, Incoming] = {}
         self.successes: dict[int, Success] = {}
-        self.owed: list[Request] = []
+        self.owed: list[tuple[Leg, Request]] = []
         """BYEs that wait for a flow."""
         self._unsendable: dict[int, Outgoing] = {}
         self._events: list[Event] = []
@@ -145,6 +145,7 @@ class InviteSession:
         kept: list[tuple[Deadline, Hashable]] = [(Deadline.LINGER, None)]
         kept += [(kind, number) for number in self.successes for kind in (Deadline.SUCCESS, Deadline.NO_ACK)]
         kept += [(Deadline.MODIFY_END, key) for key in self.outgoing]
+        kept += [(Deadline.FAILED, name) for name in self._unsendable]
         deadlines = [(name, self.timers.at(name)) for name in kept]
         self.timers.clear_all()
         for name, at in deadlines:
@@ -200,20 +201,16 @@ class InviteSession:
             )
         )
 
-    def drop_want(self, token: Token) -> Want | None:
+    def drop_want(self, token: Token) -> None:
         """What was asked for is not needed any more; our media is told."""
-        want = self.wants.pop(token, None)
-        if want is not None:
-            self.timers.clear((Deadline.DESCRIPTION, token))
-            want.exchange.withdraw()
-            self.emit(DescriptionExpired(session=self.id, token=token))
-        return want
+        want = self.wants.pop(token)
+        self.timers.clear((Deadline.DESCRIPTION, token))
+        want.exchange.withdraw()
+        self.emit(DescriptionExpired(session=self.id, token=token))
 
     def supply(self, token: Token, description: bytes, now: float) -> None:
-        """Our media made it. A stale token is ignored."""
-        want = self.wants.pop(token, None)
-        if want is None:
-            return
+        """Our media made what one of our ``wants`` asked for."""
+        want = self.wants.pop(token)
         self.timers.clear((Deadline.DESCRIPTION, token))
         if not description:
             _REFUSED[want.use](self, want, 500, now)
@@ -221,10 +218,8 @@ class InviteSession:
         _SUPPLIED[want.use](self, want, description, now)
 
     def refuse(self, token: Token, status: int, now: float) -> None:
-        """Our media cannot, or was too late. A stale token is ignored."""
-        want = self.wants.pop(token, None)
-        if want is None:
-            return
+        """Our media cannot, or was too late."""
+        want = self.wants.pop(token)
         self.timers.clear((Deadline.DESCRIPTION, token))
         _REFUSED[want.use](self, want, status, now)
 
@@ -394,9 +389,7 @@ class InviteSession:
             case Deadline.SESSION:
                 modify.on_session_timer(self, now)
             case Deadline.LINGER:
-                self.owed.clear()
-                if self.caller is not None:
-                    self.caller.orphan = None
+                close.on_linger(self, now)
             case Deadline.FAILED:
                 out = self._unsendable.pop(int(str(name)))
                 _FAILURES[out.purpose](self, out, 503, now)
