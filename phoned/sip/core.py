@@ -105,21 +105,14 @@ class AccountCore:
         return self.registered is not None and self.registered.flow == flow
 
     def owns(self, uri: str) -> bool:
-        """Whether a Request-URI means this account: our user at any host (the proxy wrote it), or our GRUU."""
+        """Whether the Request-URI of a parsed message means this account: our user at any host (the proxy wrote it), or
+        our GRUU."""
         if self.parameters.answers_for_all:
             return True
-        try:
-            parsed = Uri.parse(uri)
-        except MalformedMessage:
-            return False
-        users = {self.contact_user, self.aor.uri.user}
-        contact = Uri.parse(self.registration.contact)
-        users.add(contact.user)
-        if self.registered and self.registered.pub_gruu:
-            users.add(Uri.parse(self.registered.pub_gruu).user)
-        if self.registered and self.registered.temp_gruu:
-            users.add(Uri.parse(self.registered.temp_gruu).user)
-        return parsed.user in users
+        ours = [str(self.aor.uri), self.registration.contact]
+        if self.registered is not None:
+            ours += [gruu for gruu in (self.registered.pub_gruu, self.registered.temp_gruu) if gruu]
+        return Uri.parse(uri).user in {self.contact_user, *(Uri.parse(each).user for each in ours)}
 
     def request(
         self,

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from phoned.errors import MalformedMessage
 from phoned.sip import message as messages
-from phoned.sip.accessors import accept, allow, content_type, require, to
+from phoned.sip.accessors import accept, allow, content_type, require
 from phoned.sip.message import Request, Response
 
 ValueT = TypeVar("ValueT")
@@ -67,18 +67,8 @@ def methods_of(message: Request | Response) -> frozenset[str]:
 
 def description_of(message: Request | Response) -> bytes | None:
     """The session description that a message carries, None when it carries none (or one that cannot be named)."""
-    if not message.body:
-        return None
-    try:
-        kind = content_type(message)
-    except MalformedMessage:
-        return None
+    kind = lenient(content_type, message) if message.body else None
     return message.body if kind is not None and kind.essence == SDP else None
-
-
-def has_to_tag(request: Request) -> bool:
-    """Whether a request means to be inside a dialog."""
-    return to(request).tag is not None
 
 
 # --- judging a request before anybody looks at its meaning (RFC 3261 8.2.1 - 8.2.3)

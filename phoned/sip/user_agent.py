@@ -9,11 +9,11 @@ Every input takes ``now`` (monotonic seconds) and returns the events it caused, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phoned.errors import AtCapacity, InvalidValue, MalformedMessage, NotFound, NotRegistered
+from phoned.errors import AtCapacity, InvalidValue, MalformedMessage, NotFound, NotRegistered, PhonedError
 from phoned.sip import inbound, standalone
 from phoned.sip.accessors import to
 from phoned.sip.account import AccountParameters, FlowParameters, Limits
@@ -155,11 +155,11 @@ class UserAgent:
         if flow not in self._flows:
             self.counters.unknown_flow += 1
             return []
-        if is_keepalive(data):
-            if data == b"\r\n\r\n":
-                self._outbox.send(flow, b"\r\n")  # RFC 5626 4.4.1
-            return []
         try:
+            if is_keepalive(data):
+                if data == b"\r\n\r\n":
+                    self._outbox.send(flow, b"\r\n")  # RFC 5626 4.4.1
+                return []
             message = parse(data)
         except MalformedMessage as error:
             self.counters.malformed += 1
@@ -243,14 +243,12 @@ class UserAgent:
         if not 100 < status < 200:
             raise InvalidValue("a provisional response has a status of 101 to 199")
         found = self._sessions.live_one(session)
-        accept.ring(found, status, early_media, now)
-        return self._sessions.settle(found)
+        return self._do(found, accept.ring, status, early_media, now)
 
     def answer(self, session: SessionId, now: float) -> list[Event]:
         """Answer an incoming call: a `DescriptionWanted` follows when none was given yet."""
         found = self._sessions.live_one(session)
-        accept.answer(found, now)
-        return self._sessions.settle(found)
+        return self._do(found, accept.answer, now)
 
     def reject(
         self, session: SessionId, now: float, *, status: int = 486, reason: str = "", retry_after_s: int | None = None
@@ -260,8 +258,7 @@ class UserAgent:
             raise InvalidValue("a refusal has a status of 300 to 699")
         written(reason)
         found = self._sessions.live_one(session)
-        accept.reject(found, status, reason, retry_after_s, now)
-        return self._sessions.settle(found)
+        return self._do(found, accept.reject, status, reason, retry_after_s, now)
 
     def hangup(self, session: SessionId, now: float, *, reason: str | None = None) -> list[Event]:
         """Make it end, whatever its state: CANCEL, BYE or a refusal. ``reason`` is a Reason header value. `Ended`
@@ -271,8 +268,7 @@ class UserAgent:
         written(reason or "")
         if found is None or found.ended:
             return []
-        close.hangup(found, now, reason)
-        return self._sessions.settle(found)
+        return self._do(found, close.hangup, now, reason)
 
     def reinvite(
         self,
@@ -286,8 +282,7 @@ class UserAgent:
         """One state-preserving re-INVITE (or UPDATE, where the far end can); wishes that come while one is in flight
         are gathered into the next."""
         found = self._sessions.live_one(session)
-        modify.wish(found, cause, offer, use_update, now)
-        return self._sessions.settle(found)
+        return self._do(found, modify.wish, cause, offer, use_update, now)
 
     def info(
         self, session: SessionId, content_type: str, body: bytes, now: float, *, info_package: str | None = None
@@ -344,16 +339,14 @@ class UserAgent:
         found = self._sessions.wanting(token)
         if found is None:
             return []
-        found.supply(token, description, now)
-        return self._sessions.settle(found)
+        return self._do(found, InviteSession.supply, token, description, now)
 
     def refuse(self, token: Token, status: int, now: float) -> list[Event]:
         """There will be none; ``status`` answers the far end where it waits for one. A stale token is ignored."""
         found = self._sessions.wanting(token)
         if found is None:
             return []
-        found.refuse(token, status if 400 <= status < 700 else 488, now)
-        return self._sessions.settle(found)
+        return self._do(found, InviteSession.refuse, token, status if 400 <= status < 700 else 488, now)
 
     # --- journal
 
@@ -477,6 +470,16 @@ class UserAgent:
         if isinstance(owner, InviteSession):
             owner.end(EndCause.FAILED, Party.SYSTEM)
             owner.abandon()
+
+    def _do(self, session: InviteSession, verb: Callable[..., None], *arguments: object) -> list[Event]:
+        """A verb of our user. It may refuse (`PhonedError`); an error of our own ends the session."""
+        try:
+            verb(session, *arguments)
+        except PhonedError:
+            raise
+        except Exception as error:
+            self._crashed(error, session)
+        return self._sessions.settle(session)
 
     # --- bookkeeping
 

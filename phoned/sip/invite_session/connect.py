@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.accessors import cseq, min_se, readable_contacts, retry_after, session_expires, to
 from phoned.sip.dialog import Dialog
 from phoned.sip.events import (
@@ -22,6 +23,7 @@ from phoned.sip.invite_session.state import CallerFacts, Deadline, InviteState, 
 from phoned.sip.message import Request, Response, serialise
 from phoned.sip.offer_answer import Carrier, OfferAnswerState
 from phoned.sip.options import SDP, capabilities, description_of, lenient, methods_of
+from phoned.sip.uri import Uri
 
 if TYPE_CHECKING:
     from phoned.sip.invite_session.session import InviteSession
@@ -43,6 +45,11 @@ def start(
 ) -> None:
     """Call ``target``. Raises InvalidValue for what cannot be called."""
     s.caller = caller = CallerFacts(target=target, headers=headers, offerless=offerless, in_name_of=in_name_of)
+    if in_name_of is not None:
+        try:
+            caller.in_name_of = str(Uri.parse(in_name_of))
+        except MalformedMessage as error:
+            raise InvalidValue(f"not a URI that can call: {error.detail}") from None
     serialise(_build(s, caller))  # what cannot be built or written is the caller's mistake: said at once
     caller.number = 0
     s.timers.set((Deadline.SETUP, None), now + s.core.limits.setup_s)
@@ -128,7 +135,7 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
         _on_provisional(s, caller, out, response, now)
     elif response.status < 300:
         _on_success(s, caller, out, response, now)
-    elif out is caller.invite and not s.ended and s.leg is None:
+    elif not s.ended and s.leg is None:
         _on_refusal(s, caller, out, response, now)
 
 
@@ -379,7 +386,7 @@ def _follow(s: InviteSession, caller: CallerFacts, response: Response, now: floa
 def on_failure(s: InviteSession, out: Outgoing, status: int, now: float) -> None:
     """No final response, or no flow."""
     caller = _caller(s)
-    if s.ended or s.leg is not None or out is not caller.invite:
+    if s.ended or s.leg is not None:
         return
     if s.state is InviteState.CANCELING:
         s.end(EndCause.CANCELED, Party.LOCAL)

@@ -45,6 +45,7 @@ from phoned.sip.offer_answer import Carrier, OfferAnswer
 from phoned.sip.options import respond_to
 from phoned.sip.session_timer import SessionTimer
 from phoned.sip.transaction import (
+    AckReceived,
     CancelReceived,
     ResponseReceived,
     Terminated,
@@ -329,27 +330,24 @@ class InviteSession:
         """An event of one of our transactions."""
         match event:
             case ResponseReceived(key=key, response=response):
-                out = self.outgoing.get(key)
-                if out is not None:
-                    _RESPONSES[out.purpose](self, out, response, now)
+                answered = self.outgoing[key]
+                _RESPONSES[answered.purpose](self, answered, response, now)
             case TimedOut(key=key) | TransportFailed(key=key):
                 out = self.outgoing.get(key)
                 if out is not None:
                     out.sent = event.request if isinstance(event, TransportFailed) else None
                     _FAILURES[out.purpose](self, out, 408 if isinstance(event, TimedOut) else 503, now)
-                elif key in self.incoming:
-                    accept.on_server_failure(self, self.incoming[key], now)
             case CancelReceived(key=key, cancel=cancel):
-                if key in self.incoming:
-                    close.on_cancel(self, self.incoming[key], cancel, now)
+                close.on_cancel(self, self.incoming[key], cancel, now)
+            case AckReceived(key=TransactionKey() as key, request=request):
+                # with the branch of its INVITE, against the rule; others come by the user agent
+                accept.on_ack(self, request, self.incoming[key].leg, now)
             case Terminated(key=key):
                 self.outgoing.pop(key, None)
                 self.timers.clear((Deadline.MODIFY_END, key))
                 incoming = self.incoming.pop(key, None)
-                if incoming is not None and not incoming.final:
+                if incoming is not None:
                     accept.on_server_failure(self, incoming, now)
-            case _:
-                pass  # requests and ACKs have no owner: they come by the user agent
         return self.take()
 
     # --- time
@@ -390,7 +388,7 @@ class InviteSession:
                 modify.on_session_timer(self, now)
             case Deadline.LINGER:
                 close.on_linger(self, now)
-            case Deadline.FAILED:
+            case _:
                 out = self._unsendable.pop(int(str(name)))
                 _FAILURES[out.purpose](self, out, 503, now)
 
