@@ -12,7 +12,8 @@ from pathlib import Path
 
 PURE = (
     "phoned/sip/*,phoned/media/sdp/*,phoned/media/sdp.py,phoned/media/rtp.py,phoned/media/rtcp.py,"
-    "phoned/media/jitter.py,phoned/media/dtmf.py,phoned/media/stall.py,phoned/media/quality.py"
+    "phoned/media/jitter.py,phoned/media/dtmf.py,phoned/media/stall.py,phoned/media/quality.py,"
+    "phoned/recovery/*,phoned/network/snapshot.py"
 )
 FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include", PURE], 100), ("everything", [], 90))
 
