@@ -22,12 +22,15 @@ PAGE = 256
 class Feed:
     """Iterate it. ``after`` None begins with `events.snapshot`; a place that the log has lost, with `events.gap`."""
 
-    def __init__(self, phone: PhoneControl, bus: EventBus, after: int | None, *, backlog: int = BACKLOG) -> None:
+    def __init__(
+        self, phone: PhoneControl, bus: EventBus, after: int | None, *, backlog: int = BACKLOG, stretch: int = PAGE
+    ) -> None:
         self._phone = phone
         self._bus = bus
         self._after = after
         self._last = after or 0
         self._backlog = backlog
+        self._stretch = stretch
         self._subscription: Subscription | None = None
         self._closed = False
 
@@ -45,10 +48,10 @@ class Feed:
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         if self._after is not None:
             # all but the newest stretch is read without a queue behind it: a long replay is no slow reader
-            while not self._closed and (events := await self._bus.log.after(self._last, PAGE)):
+            while not self._closed and (events := await self._bus.log.after(self._last, self._stretch)):
                 for event in events:
                     yield self._pass(event)
-                if len(events) < PAGE:
+                if len(events) < self._stretch:
                     break
         if self._closed:
             return
@@ -57,7 +60,7 @@ class Feed:
             yield self._snapshot("events.snapshot")
         else:
             delivered = self._bus.delivered_seq
-            while events := await self._bus.log.after(self._last, PAGE):
+            while events := await self._bus.log.after(self._last, self._stretch):
                 for event in events:
                     yield self._pass(event)
             if events is None or self._last < delivered:

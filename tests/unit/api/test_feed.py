@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from api import feed as feed_module
 from api.feed import Feed, page
 from phoned.events import Event, EventBus, MemoryEventLog
 from tests.support.fake_phone import FakePhone
@@ -54,11 +53,10 @@ async def test_replay_and_live_meet_without_hole_or_double() -> None:
     assert found == [6, 7]
 
 
-async def test_long_replays_do_not_count_as_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_module, "PAGE", 4)
+async def test_long_replays_do_not_count_as_slow() -> None:
     bus, phone = make()
     await publish(bus, 50)
-    feed = Feed(phone, bus, 0, backlog=3)
+    feed = Feed(phone, bus, 0, backlog=3, stretch=4)
     items = aiter(feed)
     assert await take(items, 50) == list(range(1, 51))
     assert not feed.cut_off
