@@ -1,8 +1,8 @@
 """What a call costs: CPU, memory, and how many one core carries; phoned, stock aiortc and baresip, interleaved.
 
-Caller and callee are processes of their own, each on its own core, with ICE, DTLS and SRTP between them on this machine,
-and say the same speech. CPU is user plus system time of one end, per second of a two-way call. Everything is measured in
-rounds, peer after peer, so that a busy moment of the machine hits all of them; quote the ratios.
+Caller and callee are processes of their own, each on its own core, with ICE, DTLS and SRTP between them on this
+machine, and say the same speech. CPU is user plus system time of one end, per second of a two-way call. Everything is
+measured in rounds, peer after peer, so that a busy moment of the machine hits all of them; quote the ratios.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ Content-Length: {length}
 def invite(serial: int) -> bytes:
     """The message: 900 bytes, as a proxy hands it to a phone. Its body is cut where it is full.
 
-    No two have the same caller, call or transaction, as on a line where strangers call: what the parser remembers of one
-    message does not help it with the next.
+    No two have the same caller, call or transaction, as on a line where strangers call: what the parser remembers of
+    one message does not help it with the next.
     """
     body = (
         "v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns=-\r\nc=IN IP4 203.0.113.1\r\nt=0 0\r\n"

@@ -91,8 +91,9 @@ class Calls:
 
     def _speak(self, connection: RTCPeerConnection) -> None:
         connection.addTrack(Speech(self._rate, len(self._connections)))
-        codecs = RTCRtpReceiver.getCapabilities("audio").codecs
-        wanted = [codec for codec in codecs if codec.mimeType.lower() == f"audio/{self._codec}"]
+        capabilities = RTCRtpReceiver.getCapabilities("audio")
+        assert capabilities is not None
+        wanted = [codec for codec in capabilities.codecs if codec.mimeType.lower() == f"audio/{self._codec}"]
         connection.getTransceivers()[0].setCodecPreferences(wanted)
 
     async def do(self, verb: str, order: Json) -> Json:
@@ -154,7 +155,7 @@ def change_opus(layout: str, settings: list[str]) -> None:
 
     from aiortc import codecs
 
-    codecs.OpusEncoder, codecs.OpusDecoder = Encoder, Decoder
+    vars(codecs).update(OpusEncoder=Encoder, OpusDecoder=Decoder)
 
 
 def main() -> None:

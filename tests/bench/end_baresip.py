@@ -105,8 +105,9 @@ class Baresip(Child):
             f"<sip:bench@127.0.0.1:{self.sip}>;regint=0;answermode=auto;medianat=ice;mediaenc=dtls_srtp{codecs}\n"
         )
 
-    def dial(self, other: Baresip, calls: int, timeout_s: float = 40.0) -> None:
-        """Set so many more calls up, one after the other, until sound comes in on each."""
+    def dial(self, other: Baresip, calls: int, timeout_s: float = 30.0) -> None:
+        """Set so many more calls up, one after the other, until sound comes in on each; all within ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
         for _ in range(calls):
             wanted = self.count("CALL_RTPESTAB") + 1, other.count("CALL_RTPESTAB") + 1
             self.order("dial", f"sip:bench@127.0.0.1:{other.sip}")
@@ -116,7 +117,7 @@ class Baresip(Child):
                     raise RuntimeError(f"a call ended: {self.log[-2000:]}")
                 return self.count("CALL_RTPESTAB") >= mine and other.count("CALL_RTPESTAB") >= theirs
 
-            until(flowing, "baresip: sound in both directions", timeout_s)
+            until(flowing, "baresip: sound in both directions", max(0.0, deadline - time.monotonic()))
 
     def order(self, command: str, parameters: str = "") -> None:
         """A command of its menu."""

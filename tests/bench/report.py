@@ -49,6 +49,8 @@ class Row:
     n: int
     p50: float
     p95: float
+    least: float
+    """On a busy machine the nearest to what an idle one would show, where less is better."""
     target: str | None = None
     met: bool | None = None
     note: str = ""
@@ -92,6 +94,7 @@ def row(
         n=len(samples),
         p50=rounded(median),
         p95=rounded(quantile(samples, 0.95)),
+        least=rounded(min(samples)),
         target=None if target is None else str(target),
         met=None if target is None else target.met(median),
         note=note,
@@ -101,13 +104,17 @@ def row(
 def ratio(
     name: str, ours: Row | None, theirs: Row | None, *, target: Target | None = None, inverse: bool = False
 ) -> Row | None:
-    """Median by median, ours over theirs (``inverse``: theirs over ours); None when one was not measured."""
+    """Median over median, ours over theirs (``inverse``: theirs over ours), and least over least.
+
+    None when one of them was not measured.
+    """
     if ours is None or theirs is None:
         return None
     over, under = (theirs, ours) if inverse else (ours, theirs)
     if not under.p50:
         return None
     value = over.p50 / under.p50
+    least = over.least / under.least if under.least else value
     return Row(
         name=name,
         peer=f"{over.peer}/{under.peer}",
@@ -115,6 +122,7 @@ def ratio(
         n=min(ours.n, theirs.n),
         p50=rounded(value),
         p95=rounded(value),
+        least=rounded(least),
         target=None if target is None else str(target),
         met=None if target is None else target.met(value),
     )
@@ -185,16 +193,16 @@ class Report:
 
     def table(self) -> str:
         """For people."""
-        lines = [("figure", "peer", "unit", "n", "p50", "p95", "", "")]
+        lines = [("figure", "peer", "unit", "n", "p50", "p95", "least", "", "")]
         for r in self.rows:
             verdict = "" if r.met is None else "passed" if r.met else "MISSED"
-            lines.append(
-                (r.name, r.peer, r.unit, str(r.n), f"{r.p50:g}", f"{r.p95:g}", f"{r.target or ''} {verdict}", r.note)
-            )
+            verdict = f"{r.target or ''} {verdict}"
+            figures = (f"{r.p50:g}", f"{r.p95:g}", f"{r.least:g}")
+            lines.append((r.name, r.peer, r.unit, str(r.n), *figures, verdict, r.note))
         widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
         text = [
             "  ".join(
-                cell.rjust(width) if 3 <= column <= 5 else cell.ljust(width)
+                cell.rjust(width) if 3 <= column <= 6 else cell.ljust(width)
                 for column, (cell, width) in enumerate(zip(line, widths, strict=True))
             ).rstrip()
             for line in lines
