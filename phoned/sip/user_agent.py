@@ -156,29 +156,26 @@ class UserAgent:
             self.counters.unknown_flow += 1
             return []
         try:
-            if is_keepalive(data):
-                if data == b"\r\n\r\n":
-                    self._outbox.send(flow, b"\r\n")  # RFC 5626 4.4.1
-                return []
-            message = parse(data)
-        except MalformedMessage as error:
-            self.counters.malformed += 1
-            self._refuse_malformed(flow, error)
-            return []
+            return self._receive(flow, data, now)
         except Exception as error:
             self._crashed(error, None)
             return []
-        return self._deal(self._layer.receive(flow, message, now), now)
 
-    def _refuse_malformed(self, flow: FlowId, error: MalformedMessage) -> None:
-        request = salvaged(error)
-        if request is None or request.method == "ACK":
-            return
+    def _receive(self, flow: FlowId, data: bytes, now: float) -> list[Event]:
+        if is_keepalive(data):
+            if data == b"\r\n\r\n":
+                self._outbox.send(flow, b"\r\n")  # RFC 5626 4.4.1
+            return []
         try:
-            tag = self._core.random.token()
-            self._layer.respond_statelessly(flow, response_to(request, error.status, to_tag=tag))
-        except (MalformedMessage, InvalidValue):
-            pass  # what cannot be answered is dropped
+            message = parse(data)
+        except MalformedMessage as error:
+            self.counters.malformed += 1
+            request = salvaged(error)
+            if request is not None and request.method != "ACK":
+                tag = self._core.random.token()
+                self._layer.respond_statelessly(flow, response_to(request, error.status, to_tag=tag))
+            return []
+        return self._deal(self._layer.receive(flow, message, now), now)
 
     def tick(self, now: float) -> list[Event]:
         """Fire what is due."""
@@ -401,18 +398,16 @@ class UserAgent:
         return dealt
 
     def _unowned(self, event: TransactionEvent, now: float) -> list[Event]:
-        match event:
-            case RequestReceived(key=key, request=request):
-                return self._on_request(key, request, now)
-            case AckReceived(request=request, flow=flow):
-                found = self._sessions.leg_of(request, self._flows.get(flow))
-                if found is None:
-                    return []
+        if isinstance(event, RequestReceived):
+            return self._on_request(event.key, event.request, now)
+        events: list[Event] = []
+        if isinstance(event, AckReceived):
+            found = self._sessions.leg_of(event.request, self._flows.get(event.flow))
+            if found is not None:
                 session, leg = found
-                session.on_ack(request, leg, now)
-                return self._sessions.settle(session)
-            case _:
-                return []
+                session.on_ack(event.request, leg, now)
+                events = self._sessions.settle(session)
+        return events
 
     def _on_request(self, key: TransactionKey, request: Request, now: float) -> list[Event]:
         """A new request. Whatever goes wrong ends in a response."""

@@ -20,6 +20,7 @@ from phoned.sip.events import (
     ModifyRefused,
     Party,
     Progress,
+    RequestAnswered,
 )
 from phoned.sip.message import Request, Response, response_to, serialise
 from phoned.sip.transaction_layer import TransactionLimits
@@ -634,3 +635,53 @@ def test_gruus_are_our_addresses() -> None:
         server.say(request)
         network.run()
         assert alice.sent[-1].status == (200 if owned else 404)  # type: ignore[union-attr]  # a response
+
+
+def test_a_call_that_came_through_record_routing_proxies_goes_back_through_them() -> None:
+    network = SipNetwork()
+    _, bob = network.pair()
+    routes = "<sip:p1.example.com;lr>, <sip:p2.example.com;lr>"
+    invite = Request("INVITE", "sip:bob@example.com")
+    for name, value in (
+        ("Via", "SIP/2.0/WS p.invalid;branch=z9hG4bKrr"),
+        ("Record-Route", routes),
+        ("From", "<sip:carol@example.com>;tag=c"),
+        ("To", "<sip:bob@example.com>"),
+        ("Call-ID", "rr"),
+        ("CSeq", "1 INVITE"),
+        ("Contact", "<sip:carol@c.invalid>"),
+    ):
+        invite.headers.add(name, value)
+    bob.take(bob.ua.receive(bob.flows[0], serialise(invite), network.now))
+    bob.ring()
+    bob.answer()
+    assert [response.headers.values("Record-Route") for response in bob.sent if isinstance(response, Response)][1:] == [
+        ["<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"]
+    ] * 2
+    network.run(40)  # no ACK: BYE
+    assert bob.requests("BYE")[0].headers.all("Route") == ["<sip:p1.example.com;lr>", "<sip:p2.example.com;lr>"]
+    assert bob.requests("BYE")[0].uri == "sip:carol@c.invalid"
+
+
+def test_provisional_responses_to_an_info_mean_nothing() -> None:
+    network = SipNetwork()
+    alice, server = connected(network)
+    server.answer = lambda request: reply(request, 183)
+    alice.take(alice.ua.info(alice.session, "text/plain", b"x", network.now)[1])
+    network.run()
+    assert alice.all(RequestAnswered) == []
+    server.say(reply(server.requests("INFO")[0], 200))
+    network.run()
+    assert alice.one(RequestAnswered).status == 200
+
+
+def test_early_dialogs_of_a_challenged_call_are_forgotten() -> None:
+    network = SipNetwork()
+    alice, server, invite = calling(network)
+    server.say(reply(invite, 180))
+    server.say(reply(invite, 422, [("Min-SE", "4000")]))
+    network.run()
+    assert server.requests("INVITE")[1].headers.get("Session-Expires") == "4000"
+    server.say(reply(server.requests("INVITE")[1], 200, body=b"answer", tag="other"))
+    network.run()
+    assert alice.one(Answered).remote_tag == "other"
