@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from phoned.calls.audio import CallAudio
 from phoned.calls.ending import end_of, lost_reason, refusal_of
@@ -161,6 +160,9 @@ class Call:
         except PhonedError as error:
             log.warning("%s: the INVITE cannot be sent: %s", self.id, error.detail)
             self.give_up(EndCause.UNREACHABLE)
+        except Exception:
+            log.exception("%s: the INVITE cannot be sent", self.id)
+            self.give_up(EndCause.FAILED)
 
     async def answer(self) -> CallView:
         """Say 200 to an incoming call; returns once that is sent."""
@@ -438,11 +440,6 @@ class Call:
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed; the call ends", name, exc_info=error)
         self.give_up(EndCause.FAILED)
-
-    @property
-    def created_at(self) -> datetime:
-        """Wall time of its beginning."""
-        return self._view.created_at
 
 
 def _quotable(text: str) -> str:

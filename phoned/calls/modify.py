@@ -105,8 +105,9 @@ class Modifications:
         if self._awaited is None:
             return
         cause, outcome = self._awaited
-        by_the_way = cause is ModifyCause.HOLD and told == self._negotiation.holding
-        if (cause in event.causes or by_the_way) and not outcome.done():
+        # an earlier wish may be answered late, and a later re-INVITE may carry ours: what was described counts
+        done = told == self._negotiation.holding if cause is ModifyCause.HOLD else cause in event.causes
+        if done and not outcome.done():
             outcome.set_result(None)
 
     def _refused(self, event: ModifyRefused) -> None:
@@ -115,7 +116,10 @@ class Modifications:
             return  # it could not be sent: wishes stand until it can
         told = self._negotiation.settled()
         self._negotiation.refused()
-        if ModifyCause.HOLD in event.causes and told == self._negotiation.holding:
+        overtaken = told is not None and told != self._negotiation.holding
+        if ModifyCause.HOLD in event.causes:
+            if overtaken:
+                return  # the newest wish is on its way yet
             self._wish_held(self.held)
         if self._awaited is not None and self._awaited[0] in event.causes and not self._awaited[1].done():
             self._awaited[1].set_result(event)

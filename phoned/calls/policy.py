@@ -32,31 +32,34 @@ def target_of(to: str, aor: str) -> Target:
     """Read ``to`` as the control API allows it. Raises `InvalidValue` with pointer ``/to``."""
     text = to.strip()
     own = Uri.parse(aor)
-    if ":" not in text and "@" not in text:
-        compact = text.translate(VISUAL_SEPARATORS)
-        is_number = compact.lstrip("+").isdecimal() and compact.count("+") <= 1
-        user = compact if is_number else text
-        uri = f"{own.scheme}:{user}@{own.host}"
-        return Target(uri=_checked(uri, to), number=user)
     if text.lower().startswith("tel:"):
-        number = text[4:].split(";", 1)[0].translate(VISUAL_SEPARATORS)
-        return Target(uri=_checked(f"{own.scheme}:{number}@{own.host}", to), number=number)
-    if ":" not in text.split("@", 1)[0]:
+        text = f"{own.scheme}:{_dialled(text[4:].split(';', 1)[0])}@{own.host}"
+    elif ":" not in text and "@" not in text:
+        text = f"{own.scheme}:{_dialled(text)}@{own.host}"
+    elif ":" not in text.split("@", 1)[0]:
         text = f"{own.scheme}:{text}"
-    uri = _checked(text, to)
-    return Target(uri=uri, number=(Uri.parse(uri).user or "").translate(VISUAL_SEPARATORS))
+    user = _user(text, to)
+    return Target(uri=text, number=_dialled(user.split(";", 1)[0]))
 
 
-def _checked(uri: str, written: str) -> str:
+def _dialled(user: str) -> str:
+    """A number without its visual separators; a name as it is."""
+    compact = user.translate(VISUAL_SEPARATORS)
+    is_number = compact.lstrip("+").isdecimal() and compact.count("+") <= 1
+    return compact if is_number else user
+
+
+def _user(uri: str, written: str) -> str:
+    """The user part, unescaped. Raises `InvalidValue` for what cannot be called."""
     try:
         parsed = Uri.parse(uri)
     except MalformedMessage as error:
         raise InvalidValue(f"{written!r} is no SIP address: {error.detail}", pointer="/to") from None
-    if parsed.scheme not in ("sip", "sips") or not parsed.user:
+    if parsed.scheme not in ("sip", "sips") or not parsed.user or not uri.isascii():
         raise InvalidValue(f"{written!r} is no SIP address with a user part", pointer="/to")
     if parsed.headers:
         raise InvalidValue("headers inside the address are not taken; use `headers`", pointer="/to")
-    return uri
+    return parsed.user
 
 
 def checked_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -91,12 +94,14 @@ class DialPolicy:
     def check(self, target: Target, *, active: int, now: float) -> None:
         """Pass, and count the call; or raise `Denied` or `AtCapacity`."""
         config = self._config
-        if config.emergency == "block" and target.number in config.emergency_numbers:
+        if config.emergency == "block" and target.number.lstrip("+") in config.emergency_numbers:
             raise Denied(
                 "phoned is not a telephone to call for help with; emergency numbers are blocked",
                 code="emergency_disabled",
             )
-        names = (target.uri.lower(), target.number.lower())
+        # a number may be written in many ways (escapes, separators, parameters); rules see the plainest one too
+        plain = f"{target.uri.partition(':')[0]}:{target.number}@{target.uri.rpartition('@')[2]}"
+        names = (target.uri.lower(), target.number.lower(), plain.lower())
         if not _any_matches(config.allow, names) or _any_matches(config.deny, names):
             raise Denied(f"[dial] does not allow {target.number}", code="destination_denied")
         while self._placed and self._placed[0] <= now - 60:

@@ -1,0 +1,369 @@
+"""Calls without network: the test plays the SIP core, the media and the account, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ParamSpec
+
+from phoned.calls.call import Call
+from phoned.calls.manager import CallManager
+from phoned.calls.policy import DialPolicy
+from phoned.clock import WallClock, wall_clock
+from phoned.config.schema import DialConfig, IncomingRule
+from phoned.errors import NotFound, PhonedError
+from phoned.events import Event, EventBus, MemoryEventLog
+from phoned.ids import new_id
+from phoned.media.events import MediaEvent, RecordingFinished
+from phoned.model import (
+    CallRequest,
+    CallState,
+    DtmfRequest,
+    MediaView,
+    PlaybackView,
+    PlayRequest,
+    RecordingView,
+    RecordRequest,
+    StatsView,
+)
+from phoned.sip import events as sip
+from tests.support.loop import run_virtual
+
+P = ParamSpec("P")
+TAGS: dict[str, Any] = {
+    "local_tag": "l",
+    "remote_tag": "r",
+    "remote_uri": "sip:bob@example.org",
+    "remote_target": "sip:bob@x.invalid",
+}
+
+
+def virtual(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Run an asynchronous test on virtual time."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def main() -> None:
+            await test(*args, **kwargs)
+
+        run_virtual(main())
+
+    return run
+
+
+class FakeMedia:
+    """A media session that does as it is told. ``log`` is what was asked of it; `emit` is what it reports."""
+
+    def __init__(self, on_event: Callable[[MediaEvent], None]) -> None:
+        self.emit = on_event
+        self.log: list[Any] = []
+        self.errors: dict[str, list[Exception]] = {}
+        self.work_s = 0.01
+        self.held = False
+        self.muted = False
+        self.closed = 0
+        self.current: bytes | None = None
+        self.numbers = StatsView()
+        self.state = MediaView()
+        self.running: dict[str, PlaybackView | RecordingView] = {}
+
+    def _do(self, what: str, *facts: Any) -> None:
+        self.log.append((what, *facts) if facts else what)
+        if self.errors.get(what):
+            raise self.errors[what].pop(0)
+
+    async def offer(self, *, ice_restart: bool = False, rebuild: bool = False) -> bytes:
+        held = self.held
+        await asyncio.sleep(self.work_s)
+        self._do("offer", *(name for name, on in (("ice", ice_restart), ("rebuild", rebuild), ("held", held)) if on))
+        return b"offer"
+
+    async def answer(self, remote: bytes) -> bytes:
+        await asyncio.sleep(self.work_s)
+        self._do("answer", remote)
+        return b"answer"
+
+    async def accept_answer(self, remote: bytes) -> None:
+        await asyncio.sleep(self.work_s)
+        self._do("accept", remote)
+
+    def rollback(self) -> None:
+        self._do("rollback")
+
+    def current_offer(self) -> bytes | None:
+        return self.current
+
+    def hold(self, on: bool) -> None:
+        self.held = on
+
+    def mute(self, on: bool) -> None:
+        self.muted = on
+
+    def dtmf(self, request: DtmfRequest) -> None:
+        self._do("dtmf", request.digits)
+
+    def info_digit(self, digit: str, duration_ms: int) -> None:
+        self._do("info_digit", digit, duration_ms)
+
+    async def play(self, request: PlayRequest, playback_id: str | None = None) -> PlaybackView:
+        self._do("play")
+        view = PlaybackView(id=playback_id or new_id("pb"), call="", state="playing", tone=request.tone)
+        self.running[view.id] = view
+        return view
+
+    def pause_playback(self, playback_id: str, on: bool = True) -> PlaybackView:
+        return replace(self._playback(playback_id), state="paused" if on else "playing")
+
+    def stop_playback(self, playback_id: str) -> PlaybackView:
+        view = replace(self._playback(playback_id), state="finished")
+        del self.running[playback_id]
+        return view
+
+    def _playback(self, playback_id: str) -> PlaybackView:
+        view = self.running.get(playback_id)
+        if not isinstance(view, PlaybackView):
+            raise NotFound("no playback")
+        return view
+
+    def playbacks(self) -> tuple[PlaybackView, ...]:
+        return tuple(view for view in self.running.values() if isinstance(view, PlaybackView))
+
+    async def record(self, request: RecordRequest, recording_id: str | None = None) -> RecordingView:
+        self._do("record")
+        view = RecordingView(
+            id=recording_id or new_id("rec"), call="", state="recording", format="wav", channels="stereo", file="r.wav"
+        )
+        self.running[view.id] = view
+        return view
+
+    def pause_recording(self, recording_id: str, on: bool = True) -> RecordingView:
+        return replace(self._recording(recording_id), state="paused" if on else "recording")
+
+    async def stop_recording(self, recording_id: str) -> RecordingView:
+        self._do("stop_recording")
+        view = replace(self._recording(recording_id), state="finished")
+        del self.running[recording_id]
+        asyncio.get_running_loop().call_soon(self.emit, RecordingFinished(recording=view))
+        return view
+
+    def _recording(self, recording_id: str) -> RecordingView:
+        view = self.running.get(recording_id)
+        if not isinstance(view, RecordingView):
+            raise NotFound("no recording")
+        return view
+
+    def recordings(self) -> tuple[RecordingView, ...]:
+        return tuple(view for view in self.running.values() if isinstance(view, RecordingView))
+
+    def stats(self) -> StatsView:
+        return self.numbers
+
+    def view(self) -> MediaView:
+        return self.state
+
+    async def close(self) -> None:
+        self.closed += 1
+        self._do("close")
+
+
+class FakeCore:
+    """`CallSignaling`: records verbs. Hanging up ends a session at once, unless the far end is ``slow``."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, ...]] = []
+        self.errors: dict[str, Exception] = {}
+        self.slow = False
+        self.deliver: Callable[[sip.Event], None] = lambda event: None
+        self.answered: set[str] = set()
+        self._sessions = 0
+
+    def _do(self, *words: str) -> None:
+        self.said.append(words)
+        if words[0] in self.errors:
+            raise self.errors[words[0]]
+
+    def of(self, verb: str) -> list[tuple[str, ...]]:
+        """What was said with this verb, without it."""
+        return [words[1:] for words in self.said if words[0] == verb]
+
+    def supply(self, token: str, description: bytes) -> None:
+        self._do("supply", token, description.decode())
+
+    def refuse(self, token: str, status: int) -> None:
+        self._do("refuse", token, str(status))
+
+    def invite(
+        self, account: str, target: str, headers: Sequence[tuple[str, str]], on_session: Callable[[str], None]
+    ) -> None:
+        self._do("invite", target)
+        self._sessions += 1
+        on_session(f"s{self._sessions}")
+
+    def ring(self, session: str, *, status: int = 180, early_media: bool = False) -> None:
+        self._do("ring", session)
+
+    def answer(self, session: str) -> None:
+        self._do("answer", session)
+
+    def reject(self, session: str, status: int, reason: str = "") -> None:
+        self._do("reject", session, str(status))
+        self.deliver(
+            sip.Ended(session=session, cause=sip.EndCause.REFUSED, by=sip.Party.LOCAL, status=status, reason=reason)
+        )
+
+    def hangup(self, session: str, reason: str | None = None) -> None:
+        self._do("hangup", session, reason or "")
+        if not self.slow:
+            cause = sip.EndCause.BYE if session in self.answered else sip.EndCause.CANCELED
+            self.deliver(sip.Ended(session=session, cause=cause, by=sip.Party.LOCAL))
+
+    def reinvite(self, session: str, cause: sip.ModifyCause) -> None:
+        self._do("reinvite", session, str(cause))
+
+    def info(self, session: str, content_type: str, body: bytes) -> str:
+        self._do("info", session, content_type)
+        return "t"
+
+
+@dataclass
+class FakeAccount:
+    """`AccountFacts`."""
+
+    aor: str = "sip:alice@example.org"
+    online: bool = True
+    repairing: bool = False
+    changes: int = 0
+
+    def on_calls_changed(self) -> None:
+        self.changes += 1
+
+
+@dataclass
+class CallWorld:
+    """A call manager and everything around it. Use inside a running (virtual) loop."""
+
+    dial: DialConfig = field(default_factory=DialConfig)
+    rules: tuple[IncomingRule, ...] = ()
+    clock: WallClock = wall_clock
+    make_error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.core = FakeCore()
+        self.account = FakeAccount()
+        self.media: dict[str, FakeMedia] = {}
+        self.log = MemoryEventLog()
+        self.bus = EventBus(self.log, node="n")
+        self.manager = CallManager(
+            signaling=self.core,
+            accounts=lambda name: self.account if name == "a" else None,
+            media=self._make_media,
+            policy=DialPolicy(self.dial),
+            rules=self.rules,
+            bus=self.bus,
+            clock=self.clock,
+        )
+        self.core.deliver = self.manager.on_session_event
+
+    def _make_media(self, account: str, call: str, on_event: Callable[[MediaEvent], None]) -> FakeMedia:
+        if self.make_error is not None:
+            raise self.make_error
+        self.media[call] = FakeMedia(on_event)
+        return self.media[call]
+
+    # --- what happens
+
+    async def place(self, to: str = "bob", **more: Any) -> Call:
+        """An outgoing call that is on its way (or queued)."""
+        view = await self.manager.place(CallRequest(account="a", to=to, **more), "none")
+        call = self.manager.find(view.id)
+        assert call is not None
+        return call
+
+    async def active(self, **more: Any) -> Call:
+        """An outgoing call that was answered."""
+        call = await self.place(**more)
+        self.answer(call)
+        assert call.state is CallState.ACTIVE
+        return call
+
+    def incoming(self, session: str = "in1", **facts: Any) -> Call | None:
+        """An INVITE came in."""
+        known = set(self.media)
+        event = sip.IncomingCall(
+            session=session,
+            account="a",
+            flow=1,
+            call_id="cid",
+            from_uri="sip:bob@example.org",
+            from_display_name="Bob",
+            to_uri="sip:alice@example.org",
+            request_uri="sip:alice@x.invalid",
+            headers=(("X-A", "1"), ("Via", "secret")),
+            has_offer=True,
+        )
+        self.tell(replace(event, **facts))
+        new = set(self.media) - known
+        return self.manager.find(new.pop()) if new else None
+
+    def tell(self, event: sip.Event) -> None:
+        """The core reports."""
+        self.manager.on_session_event(event)
+
+    def answer(self, call: Call) -> None:
+        """A 2xx was received, or sent."""
+        assert call.session is not None
+        self.core.answered.add(call.session)
+        self.tell(sip.Answered(session=call.session, call_id="cid", **TAGS))
+
+    def wants_offer(self, call: Call, token: str, *causes: sip.ModifyCause) -> None:
+        """The core asks for an offer."""
+        self.tell(
+            sip.DescriptionWanted(
+                session=call.session or "",
+                token=token,
+                kind=sip.DescriptionKind.OFFER,
+                remote=None,
+                deadline=0,
+                causes=causes,
+            )
+        )
+
+    def modified(self, call: Call, *causes: sip.ModifyCause) -> None:
+        """The far end's 2xx to our re-INVITE."""
+        self.tell(sip.Modified(session=call.session or "", causes=causes))
+
+    def refused(self, call: Call, status: int, *causes: sip.ModifyCause) -> None:
+        """The far end's refusal of our re-INVITE."""
+        self.tell(sip.ModifyRefused(session=call.session or "", causes=causes, status=status, reason="No"))
+
+    def ended(self, call: Call, cause: sip.EndCause = sip.EndCause.BYE, **facts: Any) -> None:
+        """The core's session is over."""
+        by = facts.pop("by", sip.Party.REMOTE)
+        self.tell(sip.Ended(session=call.session or "", cause=cause, by=by, **facts))
+
+    # --- what is seen
+
+    async def events(self) -> list[Event]:
+        """Everything published so far."""
+        await self.bus.flush()
+        return await self.log.after(0, 10_000) or []
+
+    async def types(self) -> list[str]:
+        """Types of everything published so far."""
+        return [event.type for event in await self.events()]
+
+
+async def settle() -> None:
+    """Let everything that is due now or within a second of virtual time happen."""
+    await asyncio.sleep(1.0)
+
+
+async def raised(awaitable: Awaitable[object]) -> PhonedError | None:
+    """What it raises on purpose."""
+    try:
+        await awaitable
+    except PhonedError as error:
+        return error
+    return None
