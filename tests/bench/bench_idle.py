@@ -74,7 +74,7 @@ def many_accounts(report: Report, *, accounts: int, seconds: float) -> None:
 
         def online() -> bool:
             listed = process.get("/v1/accounts")
-            return sum(account["state"] == "online" for account in listed["accounts"]) == accounts
+            return [account["state"] for account in listed["data"]] == ["online"] * accounts
 
         until(online, f"{accounts} accounts are online", 120.0, 0.5)
         progress(f"{accounts} accounts online after {time.monotonic() - began:.1f} s")
