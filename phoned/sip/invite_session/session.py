@@ -140,6 +140,8 @@ class InviteSession:
         if self.modify.current is not None and self.modify.current.token is not None:
             self.emit(DescriptionExpired(session=self.id, token=self.modify.current.token))
         self.modify = ModifyFacts()
+        if self.callee is not None:
+            self.callee.reliable = None  # a PRACK that comes late acknowledges nothing
         self.timer.stop()
         if not await_ack:
             self.successes.clear()

@@ -253,3 +253,17 @@ def test_update_with_an_offer_before_the_first_answer_gets_500() -> None:
     assert refusal.headers.get("Retry-After") is not None
     alice.hangup()
     network.drain()
+
+
+def test_prack_that_comes_after_the_end_is_answered_481_and_wakes_nothing_up() -> None:
+    network = SipNetwork()
+    alice, bob = _called(network, required=True)
+    bob.ring()
+    bob.ring(status=181)
+    network.run(0.02)  # the 180 arrives, its PRACK is under way
+    bob.reject()
+    network.run()
+    assert len(alice.requests("PRACK")) == 1
+    assert len(bob.responses(481)) == 1
+    alice.one(Ended)
+    network.drain()

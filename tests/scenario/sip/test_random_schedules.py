@@ -56,7 +56,11 @@ def _act(random_: random.Random, network: SipNetwork, phone: Phone, peer: Phone)
         pass  # a verb that does not fit the moment is refused, and nothing more
 
 
-@pytest.mark.parametrize("seed", range(100))
+LATE_PRACK = (1132, 1527, 1927)
+"""Seeds that once showed a fault: a PRACK that came after the end woke the call up."""
+
+
+@pytest.mark.parametrize("seed", [*range(100), *LATE_PRACK])
 def test_any_schedule_ends_clean(seed: int) -> None:
     network = SipNetwork(seed)
     schedule = random.Random(seed + 10_000)
