@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from phoned.errors import Draining, InvalidValue
+from phoned.media import codecs
 from phoned.media.clock import MediaClock
+from phoned.media.dtls import Identity
 from phoned.media.events import MediaEvent
 from phoned.media.options import EngineOptions, SessionOptions
 from phoned.media.session import MediaSession
 from phoned.media.shared import Shared
+
+WARM_RATE = 16000
+
+
+def _warm_up() -> None:
+    """Load libraries and fill tables off the loop: the first call would stop it for 100 ms otherwise."""
+    for name in codecs.available():
+        codec = codecs.create(name, WARM_RATE)
+        codec.decode(codec.encode(bytes(WARM_RATE // 50 * 2)))
+    Identity()
 
 
 class MediaEngine:
@@ -23,14 +36,16 @@ class MediaEngine:
         self._shared: Shared | None = None
 
     async def start(self) -> None:
-        """Make ready. Needs a running loop; threads begin with the first file."""
+        """Make ready. Needs a running loop."""
+        readers = ThreadPoolExecutor(2, thread_name_prefix="media-read")
         self._shared = Shared(
             options=self._options,
             clock=self._clock,
-            readers=ThreadPoolExecutor(2, thread_name_prefix="media-read"),
+            readers=readers,
             writer=ThreadPoolExecutor(1, thread_name_prefix="media-write"),
             forget=self._forget,
         )
+        await asyncio.get_running_loop().run_in_executor(readers, _warm_up)
 
     async def stop(self) -> None:
         """Close every session, then the clock and the threads. Idempotent."""

@@ -101,8 +101,11 @@ class SecureTransport:
         """A new association on the present path. Raises `DtlsFailed`; keys in use before stay in use then."""
         following = self._following
         if following is not None and following is not asyncio.current_task():
-            following.cancel()  # what was agreed comes before what the peer began on its own
+            # what was agreed comes before what the peer began on its own; what it sends from now on is for us
+            following.cancel()
+            collecting, self.collecting, self._handshaking = self.collecting, True, None
             await asyncio.wait([following])
+            self.collecting = collecting
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._deadline_s
         early = list(self._early)
@@ -124,7 +127,8 @@ class SecureTransport:
                 self._adopt(association, peer)
                 return
             finally:
-                self._handshaking = None
+                if self._handshaking is association:
+                    self._handshaking = None
                 if association is not self._association:
                     await association.close(notify=False)
 
@@ -240,6 +244,11 @@ class SecureTransport:
         self._listener.consent_expired()
 
     # -- use
+
+    @property
+    def association(self) -> Association | None:
+        """The association whose keys protect what we send."""
+        return self._association
 
     @property
     def peer(self) -> Peer | None:
