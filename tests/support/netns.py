@@ -284,7 +284,10 @@ class Lab:
 
     def carrier(self, uplink: Uplink, on: bool) -> float:
         """Pull or plug the cable: the phone's side sees its carrier go or come."""
-        return self.ip(uplink, f"link set in {'up' if on else 'down'}")
+        if not on:
+            return self.ip(uplink, "link set in down")
+        # Linux takes the IPv6 addresses of an interface that goes down
+        return self.ip(uplink, "link set in up", f"addr replace {SEGMENTS[uplink].gateway_6}/64 dev in nodad")
 
     def address(self, uplink: Uplink, on: bool) -> float:
         """Give or take the phone's addresses on an uplink, as DHCP would."""
