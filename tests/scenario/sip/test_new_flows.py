@@ -1,0 +1,174 @@
+"""Flows break: what is said again, what is cancelled, what is repaired on the next one."""
+
+from __future__ import annotations
+
+import pytest
+
+from phoned.errors import Gone
+from phoned.sip.events import (
+    DescriptionExpired,
+    EndCause,
+    Ended,
+    Modified,
+    ModifyCause,
+)
+from phoned.sip.message import Message, Request
+from tests.support.sip_calls import established
+from tests.support.sip_network import SipNetwork
+
+
+def _method(message: Message, method: str) -> bool:
+    return isinstance(message, Request) and message.method == method
+
+
+def test_new_flow_carries_exactly_one_reinvite_and_the_later_bye() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    old = alice.flows[-1]
+    network.cut(alice, old)
+    alice.reinvite(ModifyCause.RECOVERY)
+    assert len(alice.requests("INVITE")) == 1
+    network.connect(alice, bob)
+    network.run()
+    alice.one(Modified)
+    assert len(alice.requests("INVITE")) == 2
+    bob.hangup()
+    network.run()
+    alice.one(Ended)
+    network.drain()
+
+
+def test_reinvite_under_way_when_the_flow_breaks_is_said_again_on_the_next() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    alice.reinvite(ModifyCause.HOLD)
+    network.cut(alice)
+    alice.one(DescriptionExpired)
+    network.connect(alice, bob)
+    network.run(10)
+    assert alice.one(Modified).causes == (ModifyCause.HOLD,)
+    alice.hangup()
+    network.drain()
+
+
+def test_reinvite_under_way_moves_with_the_account_while_the_old_flow_is_up() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    network.partition(alice)
+    alice.reinvite(ModifyCause.RECOVERY)
+    network.run(0.5)
+    network.connect(alice, bob)
+    network.run(2)
+    alice.one(Modified)
+    alice.hangup()
+    network.run()
+    network.cut(alice, alice.flows[0])
+    network.drain()
+
+
+def test_hangup_without_a_flow_says_bye_on_the_next() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    network.cut(alice)
+    alice.hangup()
+    assert alice.one(Ended).cause is EndCause.BYE
+    network.connect(alice, bob)
+    network.run()
+    assert len(alice.requests("BYE")) == 1
+    assert bob.one(Ended).cause is EndCause.BYE
+    network.drain()
+
+
+def test_bye_under_way_when_the_flow_breaks_is_said_again() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    network.partition(alice)
+    alice.hangup()
+    network.cut(alice)
+    network.connect(alice, bob)
+    network.run()
+    bob.one(Ended)
+    assert len(alice.requests("BYE")) == 2
+    network.drain()
+
+
+def test_bye_that_finds_no_flow_is_given_up_in_the_end() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    network.cut(alice)
+    alice.hangup()
+    bob.hangup()
+    network.drain()
+
+
+def test_outgoing_call_whose_flow_breaks_is_cancelled_on_the_next_with_its_branch() -> None:
+    network = SipNetwork()
+    alice, bob = network.pair()
+    alice.call()
+    network.run()
+    network.cut(alice)
+    assert alice.one(Ended).cause is EndCause.UNREACHABLE
+    network.connect(alice, bob)
+    network.run()
+    (cancel,) = alice.requests("CANCEL")
+    assert cancel.headers.get("Via") == alice.requests("INVITE")[0].headers.get("Via")
+    bob.hangup()
+    network.drain()
+
+
+def test_incoming_call_whose_flow_breaks_ends() -> None:
+    network = SipNetwork()
+    alice, bob = network.pair()
+    alice.call()
+    network.run()
+    network.cut(bob)
+    assert bob.one(Ended).cause is EndCause.UNREACHABLE
+    alice.hangup()
+    network.drain()
+
+
+def test_flow_that_breaks_between_200_and_ack_is_repaired_by_the_reinvite() -> None:
+    network = SipNetwork()
+    alice, bob = network.pair()
+    alice.call()
+    network.run()
+    network.drop = lambda sender, message: _method(message, "ACK")
+    bob.answer()
+    network.run(0.1)
+    network.drop = None
+    network.cut(bob)
+    network.cut(alice, tell=True)
+    network.connect(alice, bob)
+    bob.reinvite(ModifyCause.RECOVERY)
+    network.run()
+    bob.one(Modified)
+    alice.hangup()
+    network.drain()
+
+
+def test_modifying_an_ended_call_is_refused() -> None:
+    network = SipNetwork()
+    alice, _ = established(network)
+    alice.hangup()
+    with pytest.raises(Gone):
+        alice.reinvite()
+    network.run(1)
+
+
+def test_snapshot_restores_the_dialog_in_another_life() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    snapshot = alice.ua.snapshot(alice.session)
+    network.cut(alice, tell=True)
+    network.phones.remove(alice)
+    reborn = network.phone("alice")
+    session = reborn.ua.restore("alice", snapshot, network.now)
+    network.connect(reborn, bob)
+    reborn.take(reborn.ua.reinvite(session, network.now, ModifyCause.RECOVERY))
+    network.run()
+    reborn.one(Modified)
+    assert reborn.requests("INVITE")[0].headers.get("CSeq") == "102 INVITE"
+    bob.hangup()
+    network.run()
+    reborn.one(Ended)
+    network.drain()
