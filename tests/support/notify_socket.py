@@ -51,11 +51,11 @@ class NotifySocket:
                 return found
             found.append(_variables(data))
 
-    def until_status(self, text: str, timeout_s: float = 10.0) -> Notification:
+    def until_status(self, text: str, timeout_s: float = 30.0) -> Notification:
         """The first notification whose STATUS holds ``text``."""
         return self._until(lambda told: text in told.variables.get("STATUS", ""), f"STATUS with {text!r}", timeout_s)
 
-    def until_told(self, name: str, timeout_s: float = 10.0) -> Notification:
+    def until_told(self, name: str, timeout_s: float = 30.0) -> Notification:
         """The first notification that has this variable."""
         return self._until(lambda told: name in told.variables, name, timeout_s)
 
