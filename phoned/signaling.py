@@ -64,8 +64,9 @@ class SystemRandom:
 class Signaling:
     """See the module's docstring. Made on the loop's thread and used from it alone; hears flows as their listener."""
 
-    def __init__(self, user_agent: UserAgent) -> None:
+    def __init__(self, user_agent: UserAgent, *, max_turns: int = MAX_TURNS) -> None:
         self._agent = user_agent
+        self._max_turns = max_turns
         self._flows: dict[int, tuple[str, Flow]] = {}
         self._queue: deque[Event] = deque()
         self._handing_out = False
@@ -191,7 +192,7 @@ class Signaling:
             return
         self._handing_out = True
         try:
-            for _ in range(MAX_TURNS):
+            for _ in range(self._max_turns):
                 if not self._queue:
                     return
                 self._hand_out(self._queue.popleft())

@@ -85,6 +85,7 @@ class CallManager:
         rules: tuple[IncomingRule, ...],
         bus: EventBus,
         clock: WallClock = wall_clock,
+        keep_ended: int = KEEP_ENDED,
     ) -> None:
         self._signaling = signaling
         self._accounts = accounts
@@ -93,6 +94,7 @@ class CallManager:
         self._rules = rules
         self._bus = bus
         self._clock = clock
+        self._keep_ended = keep_ended
         self._tasks = Tasks("calls", self._on_crash)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
@@ -374,7 +376,7 @@ class CallManager:
         horizon = self._clock() - KEEP_ENDED_FOR
         while self._ended:
             oldest = next(iter(self._ended.values()))
-            if len(self._ended) <= KEEP_ENDED and (oldest.view.ended_at or horizon) >= horizon:
+            if len(self._ended) <= self._keep_ended and (oldest.view.ended_at or horizon) >= horizon:
                 return
             self._ended.popitem(last=False)
 

@@ -247,6 +247,7 @@ class CallWorld:
     dial: DialConfig = field(default_factory=DialConfig)
     rules: tuple[IncomingRule, ...] = ()
     clock: WallClock = wall_clock
+    keep_ended: int = 100
     make_error: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -263,6 +264,7 @@ class CallWorld:
             rules=self.rules,
             bus=self.bus,
             clock=self.clock,
+            keep_ended=self.keep_ended,
         )
         self.core.deliver = self.manager.on_session_event
 

@@ -62,10 +62,12 @@ class FakeDialer:
     always: FlowError | None = None
     flows: list[FakeFlow] = field(default_factory=list)
     dialled_at: list[float] = field(default_factory=list)
+    targets: list[FlowTarget] = field(default_factory=list)
     delay_s: float = 0.01
 
     async def dial(self, target: FlowTarget, listener: FlowListener, *, deadline_s: float) -> FakeFlow:
         self.dialled_at.append(asyncio.get_running_loop().time())
+        self.targets.append(target)
         await asyncio.sleep(self.delay_s)
         error = self.failures.popleft() if self.failures else self.always
         if error is not None:
@@ -85,6 +87,7 @@ class FakeSignaling:
     attached: list[int] = field(default_factory=list)
     hear_closed: list[tuple[Flow, Cause]] = field(default_factory=list)
     account: object = None
+    unregister_error: Exception | None = None
 
     def attach(self, account: str, flow: Flow) -> None:
         self.attached.append(flow.generation)
@@ -94,6 +97,8 @@ class FakeSignaling:
 
     def unregister(self, account: str) -> None:
         self.unregisters += 1
+        if self.unregister_error is not None:
+            raise self.unregister_error
 
     def move_account(self, account: str, flow: Flow) -> None:
         self.moved.append(flow.generation)

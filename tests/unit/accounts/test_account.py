@@ -3,118 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
-from phoned.accounts.account import Account
-from phoned.accounts.policy import AccountPolicy
 from phoned.accounts.registry import Accounts
-from phoned.events import Event, EventBus, MemoryEventLog
+from phoned.errors import NotRegistered
 from phoned.model import AccountState, Cause
 from phoned.recovery.backoff import Schedule
-from phoned.sip.events import FlowSuspect, Registered, RegistrationFailed, RegistrationIdentityChanged, Unregistered
-from phoned.transport.flow import FlowError, FlowTarget
-from tests.support.flows import FakeDialer, FakeFlow, FakeSignaling
-from tests.support.loop import run_virtual
+from phoned.sip.events import FlowSuspect, Registered, RegistrationIdentityChanged, Unregistered
+from phoned.transport.flow import FlowError
+from tests.support.accounts import World
+from tests.support.calls import virtual
+from tests.support.flows import FakeFlow
 
 S = AccountState
 
 
-class Listener:
-    """The manager's side of an account."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.heard: list[str] = []
-
-    def on_flow_ready(self, account: str) -> None:
-        self.heard.append("flow_ready")
-
-    def on_registered(self, account: str) -> None:
-        self.heard.append("registered")
-
-    def on_identity(self, account: str, call_id: str, cseq: int) -> None:
-        self.heard.append(f"identity {cseq}")
-
-    def calls_up(self, account: str) -> int:
-        return self.calls
-
-
-class World:
-    """An account and everything around it that the test plays."""
-
-    def __init__(self, **policy: Any) -> None:
-        self.dialer = FakeDialer()
-        self.signaling = FakeSignaling()
-        self.listener = Listener()
-        self.log = MemoryEventLog()
-        self.bus = EventBus(self.log, node="n")
-        self.account = Account(
-            "a",
-            "sip:a@example.org",
-            AccountPolicy(target=FlowTarget(url="ws://server/"), **policy),
-            signaling=self.signaling,
-            dialer=self.dialer,
-            bus=self.bus,
-            listener=self.listener,
-            uniform=lambda low, high: high,
-        )
-        self.signaling.account = self.account
-
-    @property
-    def flow(self) -> FakeFlow:
-        return self.dialer.flows[-1]
-
-    def registered(self, expires_s: float = 120, **facts: Any) -> None:
-        """The server says 200."""
-        event = Registered(account="a", flow=self.flow.generation, expires_s=expires_s, contact="sip:a@x.invalid")
-        for name, value in facts.items():
-            object.__setattr__(event, name, value)
-        self.account.on_event(event)
-
-    def refused(self, cause: str = "refused", status: int | None = None, retry_after_s: float | None = None) -> None:
-        """The server says no."""
-        self.account.on_event(
-            RegistrationFailed(
-                account="a", flow=self.flow.generation, cause=cause, status=status, retry_after_s=retry_after_s
-            )
-        )
-
-    def state(self) -> AccountState:
-        return self.account.state
-
-    async def online(self) -> None:
-        """Dial and register."""
-        self.account.want_registered()
-        await asyncio.sleep(0.1)
-        self.registered()
-        assert self.account.state is S.ONLINE
-
-    async def events(self) -> list[Event]:
-        await self.bus.flush()
-        return await self.log.after(0, 10_000) or []
-
-    async def types(self) -> list[str]:
-        return [event.type for event in await self.events()]
-
-
-def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Run the coroutine on virtual time."""
-
-    def run() -> None:
-        async def main() -> None:
-            await test()
-
-        run_virtual(main())
-
-    run.__name__ = test.__name__
-    run.__doc__ = test.__doc__
-    return run
-
-
-@scenario
+@virtual
 async def test_registering_dials_attaches_and_registers() -> None:
     world = World()
     await world.online()
@@ -130,7 +35,7 @@ async def test_registering_dials_attaches_and_registers() -> None:
     assert world.account.online
 
 
-@scenario
+@virtual
 async def test_a_register_goes_out_every_half_expiry_but_at_least_each_minute() -> None:
     world = World()
     await world.online()
@@ -144,7 +49,7 @@ async def test_a_register_goes_out_every_half_expiry_but_at_least_each_minute() 
     assert world.account.state is S.ONLINE
 
 
-@scenario
+@virtual
 async def test_a_refresh_can_come_a_fixed_time_before_the_expiry() -> None:
     world = World(refresh_before_expiry_s=3)
     await world.online()
@@ -154,7 +59,7 @@ async def test_a_refresh_can_come_a_fixed_time_before_the_expiry() -> None:
     assert len(world.signaling.registers) == before + 1
 
 
-@scenario
+@virtual
 async def test_a_server_that_takes_the_socket_and_stays_mute_never_wedges() -> None:
     world = World()
     world.account.want_registered()
@@ -165,7 +70,7 @@ async def test_a_server_that_takes_the_socket_and_stays_mute_never_wedges() -> N
     assert causes == {"mute"}
 
 
-@scenario
+@virtual
 async def test_an_unanswered_keep_alive_abandons_the_socket_after_five_seconds() -> None:
     world = World()
     await world.online()
@@ -189,7 +94,7 @@ async def test_an_unanswered_keep_alive_abandons_the_socket_after_five_seconds()
     assert 0 < events[3].data["outage_ms"] < 1000
 
 
-@scenario
+@virtual
 async def test_a_closed_socket_is_dialled_again_at_once_then_ever_slower_up_to_a_minute() -> None:
     world = World()
     await world.online()
@@ -202,7 +107,7 @@ async def test_a_closed_socket_is_dialled_again_at_once_then_ever_slower_up_to_a
     assert gaps[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-@scenario
+@virtual
 async def test_the_back_off_starts_over_only_after_ten_good_seconds() -> None:
     world = World()
     await world.online()
@@ -220,7 +125,7 @@ async def test_the_back_off_starts_over_only_after_ten_good_seconds() -> None:
     assert delays[-1] == 0
 
 
-@scenario
+@virtual
 async def test_with_a_call_up_retries_hurry_and_dialogs_move_to_the_new_flow() -> None:
     world = World()
     await world.online()
@@ -232,7 +137,7 @@ async def test_with_a_call_up_retries_hurry_and_dialogs_move_to_the_new_flow() -
     assert world.account.state is S.REGISTERING
 
 
-@scenario
+@virtual
 async def test_two_missed_pings_end_the_flow_but_a_byte_is_proof_of_life() -> None:
     world = World()
     await world.online()
@@ -246,7 +151,7 @@ async def test_two_missed_pings_end_the_flow_but_a_byte_is_proof_of_life() -> No
     assert flow.ended_by is Cause.PING
 
 
-@scenario
+@virtual
 async def test_pings_are_quick_with_a_call_and_stay_below_the_servers_flow_timer() -> None:
     world = World()
     await world.online()
@@ -264,7 +169,7 @@ async def test_pings_are_quick_with_a_call_and_stay_below_the_servers_flow_timer
     assert 8 <= world.flow.pings - before <= 10
 
 
-@scenario
+@virtual
 async def test_wrong_credentials_are_probed_slowly_and_the_socket_stays() -> None:
     world = World()
     world.account.want_registered()
@@ -287,7 +192,7 @@ async def test_wrong_credentials_are_probed_slowly_and_the_socket_stays() -> Non
     assert error.sip_code == 401
 
 
-@scenario
+@virtual
 async def test_retry_after_is_honoured_within_reason() -> None:
     world = World()
     world.account.want_registered()
@@ -303,7 +208,7 @@ async def test_retry_after_is_honoured_within_reason() -> None:
     assert events[-1].data["retry_after_s"] == pytest.approx(3600 * 1.2)
 
 
-@scenario
+@virtual
 async def test_too_many_contacts_is_a_slow_retry_with_the_same_socket() -> None:
     world = World()
     world.account.want_registered()
@@ -314,7 +219,7 @@ async def test_too_many_contacts_is_a_slow_retry_with_the_same_socket() -> None:
     assert (len(world.signaling.registers), len(world.dialer.flows)) == (2, 1)
 
 
-@scenario
+@virtual
 async def test_a_server_error_is_retried_on_the_living_socket() -> None:
     world = World()
     world.account.want_registered()
@@ -326,7 +231,7 @@ async def test_a_server_error_is_retried_on_the_living_socket() -> None:
     assert world.account.state is S.ONLINE
 
 
-@scenario
+@virtual
 async def test_a_limit_of_attempts_ends_with_gave_up_and_retry_begins_again() -> None:
     world = World(schedule=Schedule(kind="uniform", base_s=0.5, cap_s=5, max_attempts=30))
     world.dialer.always = FlowError(Cause.TIMEOUT, "slow")
@@ -344,7 +249,7 @@ async def test_a_limit_of_attempts_ends_with_gave_up_and_retry_begins_again() ->
     assert world.state() is S.ONLINE
 
 
-@scenario
+@virtual
 async def test_the_first_failure_ever_is_marked_and_tls_trouble_is_told_apart() -> None:
     world = World()
     world.dialer.always = FlowError(Cause.TLS, "certificate expired")
@@ -357,7 +262,7 @@ async def test_the_first_failure_ever_is_marked_and_tls_trouble_is_told_apart() 
     assert "account.tls_error" in [event.type for event in events]
 
 
-@scenario
+@virtual
 async def test_unregistering_says_so_and_closes_the_flow() -> None:
     world = World()
     await world.online()
@@ -372,7 +277,7 @@ async def test_unregistering_says_so_and_closes_the_flow() -> None:
     assert (await world.types())[-1] == "account.unregistered"
 
 
-@scenario
+@virtual
 async def test_a_server_that_ignores_the_unregister_costs_two_seconds() -> None:
     world = World()
     await world.online()
@@ -381,7 +286,7 @@ async def test_a_server_that_ignores_the_unregister_costs_two_seconds() -> None:
     assert world.account.state is S.OFF
 
 
-@scenario
+@virtual
 async def test_unregistering_during_back_off_stops_everything() -> None:
     world = World()
     world.dialer.always = FlowError(Cause.DNS, "no such host")
@@ -393,7 +298,7 @@ async def test_unregistering_during_back_off_stops_everything() -> None:
     assert (world.account.state, len(world.dialer.dialled_at)) == (S.OFF, dialled)
 
 
-@scenario
+@virtual
 async def test_unregistering_with_a_call_up_keeps_the_flow_until_the_call_ends() -> None:
     world = World()
     await world.online()
@@ -408,7 +313,7 @@ async def test_unregistering_with_a_call_up_keeps_the_flow_until_the_call_ends()
     assert not world.flow.is_open
 
 
-@scenario
+@virtual
 async def test_a_wish_to_register_during_the_unregister_wins() -> None:
     world = World()
     await world.online()
@@ -420,7 +325,7 @@ async def test_a_wish_to_register_during_the_unregister_wins() -> None:
     assert world.account.state is S.ONLINE
 
 
-@scenario
+@virtual
 async def test_a_doubted_flow_is_abandoned() -> None:
     world = World()
     await world.online()
@@ -431,7 +336,7 @@ async def test_a_doubted_flow_is_abandoned() -> None:
     assert world.dialer.flows[0].ended_by is Cause.TIMEOUT
 
 
-@scenario
+@virtual
 async def test_news_of_an_old_flow_is_ignored() -> None:
     world = World()
     await world.online()
@@ -444,14 +349,14 @@ async def test_news_of_an_old_flow_is_ignored() -> None:
     assert world.account.state is S.REGISTERING
 
 
-@scenario
+@virtual
 async def test_identity_changes_reach_the_listener() -> None:
     world = World()
     world.account.on_event(RegistrationIdentityChanged(account="a", call_id="c", cseq=7))
     assert world.listener.heard == ["identity 7"]
 
 
-@scenario
+@virtual
 async def test_closing_unregisters_and_leaves_nothing_behind() -> None:
     world = World()
     await world.online()
@@ -464,7 +369,7 @@ async def test_closing_unregisters_and_leaves_nothing_behind() -> None:
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
-@scenario
+@virtual
 async def test_a_crash_while_dialling_is_contained_and_tried_again() -> None:
     world = World()
 
@@ -480,7 +385,7 @@ async def test_a_crash_while_dialling_is_contained_and_tried_again() -> None:
     assert world.account.state is S.ONLINE
 
 
-@scenario
+@virtual
 async def test_the_registry_passes_events_on_and_ignores_strangers() -> None:
     world = World()
     accounts = Accounts()
@@ -494,3 +399,17 @@ async def test_the_registry_passes_events_on_and_ignores_strangers() -> None:
     assert world.account.state is S.BACKOFF
     assert list(accounts) == [world.account]
     assert accounts.get("zz") is None
+
+
+@virtual
+async def test_giving_up_a_registration_that_never_was_ends_at_once() -> None:
+    world = World()
+    world.account.want_registered()
+    await asyncio.sleep(0.1)
+    assert world.state() is S.REGISTERING
+    world.signaling.unregister_error = NotRegistered("nothing was bound")
+    before = asyncio.get_running_loop().time()
+    await world.account.close(3)
+    assert asyncio.get_running_loop().time() - before < 0.5
+    assert world.state() is S.OFF
+    assert not world.flow.is_open

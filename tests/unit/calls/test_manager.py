@@ -243,14 +243,13 @@ async def test_ended_calls_are_remembered_for_a_day_or_ten_thousand() -> None:
 
 @virtual
 async def test_no_more_than_a_number_of_ended_calls_is_remembered() -> None:
-    world = CallWorld(dial=DialConfig(max_per_minute=20_000))
-    number = managing.KEEP_ENDED + 3
-    for _ in range(number):
-        call = await world.place()
+    world = CallWorld(keep_ended=3)
+    calls = [await world.place() for _ in range(5)]
+    for call in calls:
         call.hangup()
-        await asyncio.sleep(0)
-    await settle()
-    assert len(world.manager.views()) == managing.KEEP_ENDED
+        await settle()
+    assert {view.id for view in world.manager.views()} == {call.id for call in calls[2:]}
+    assert managing.KEEP_ENDED == 10_000
 
 
 @virtual
