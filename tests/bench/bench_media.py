@@ -8,6 +8,7 @@ measured in rounds, peer after peer, so that a busy moment of the machine hits a
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 
@@ -171,6 +172,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often all are measured in turn (2, quick 1)")
     parser.add_argument("--tries", type=int, default=3, help="how often a step of calls per core may fail (3)")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated: phoned,baresip,aiortc")
+    parser.add_argument("--nice", type=int, default=0, help="priority of all ends, for a machine that others use (0)")
     options = parser.parse_args()
     options.peers = [peer for peer in options.peers.split(",") if peer]
     if unknown := set(options.peers) - set(PEERS):
@@ -188,7 +190,9 @@ def main() -> None:
     report = Report(name="media")
     report.facts["baresip"] = end_baresip.version()
     report.facts["libopus"] = {"phoned": libopus.load().version, "path": libopus.load().path}
-    report.facts["run"] = {key: getattr(options, key) for key in ("calls", "seconds", "rounds", "peers", "quick")}
+    report.facts["run"] = {
+        key: getattr(options, key) for key in ("calls", "seconds", "rounds", "peers", "quick", "nice")
+    }
     chosen = [setup for setup in setups(options.calls, quick=options.quick) if setup.peer in options.peers]
     reason = end_baresip.why_not()
     if reason is not None:
@@ -196,6 +200,8 @@ def main() -> None:
             if setup.peer == "baresip":
                 report.skip(setup.row, "baresip", reason)
         chosen = [setup for setup in chosen if setup.peer != "baresip"]
+    if options.nice:
+        os.setpriority(os.PRIO_PROCESS, 0, options.nice)  # the ends inherit it
     samples = Samples()
     for number in range(options.rounds):
         progress(f"round {number + 1} of {options.rounds}: {len(chosen)} setups")
