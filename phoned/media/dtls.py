@@ -200,6 +200,12 @@ class Association(RTCDtlsTransport):
 
     # -- the end
 
+    def abandon(self) -> None:
+        """No more records: they belong to a newer association. The keys still work."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
     async def close(self, *, notify: bool = True) -> None:
         """End the association, with a close_notify unless its path is gone."""
         pump = self._task

@@ -85,13 +85,20 @@ class IcePath:
         """Forget the prepared agent."""
         agent, self._next = self._next, None
         if agent is not None:
-            await agent.close()
+            await self._leave(agent)
 
     def discard_soon(self) -> None:
         """Forget the prepared agent now, close it in a moment."""
         agent, self._next = self._next, None
         if agent is not None:
-            self.tasks.spawn("discard", agent.close())
+            self._left.add(agent)
+            self.tasks.spawn("discard", self._leave(agent))
+
+    async def _leave(self, agent: IceAgent) -> None:
+        """Close an agent. Until that is done it is remembered, so that `close` finishes what was interrupted."""
+        self._left.add(agent)
+        await agent.close()
+        self._left.discard(agent)
 
     async def connect(self, remote: RemoteIce) -> None:
         """Connect the prepared agent; media moves to it at nomination. Raises `IceFailed` at the deadline."""
@@ -141,8 +148,7 @@ class IcePath:
             await asyncio.sleep(self.options.linger_s)
             if agent.packets_received == seen or asyncio.get_running_loop().time() > deadline:
                 break
-        await agent.close()
-        self._left.discard(agent)
+        await self._leave(agent)
 
     def socket_error(self, agent: IceAgent, error: OSError) -> None:
         """A fact of the agent in use is a fact of the path."""

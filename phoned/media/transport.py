@@ -139,7 +139,7 @@ class SecureTransport:
         if old is not None:
             self._previous = old
             # its handshake state is of no more use, its receive keys are (rule 6)
-            self._tasks.spawn("retire", old.close(notify=False))
+            old.abandon()
 
     def end_collecting(self, *, keep: bool) -> None:
         """The re-offer is over. A ClientHello that came meanwhile is acted upon (``keep``) or forgotten."""
@@ -264,7 +264,7 @@ class SecureTransport:
         """Drop all keys at once: nothing goes out and nothing is believed any more."""
         for association in (self._association, self._previous):
             if association is not None:
-                self._tasks.spawn("retire", association.close(notify=False))
+                association.abandon()
         self._association = self._previous = None
 
     @property
