@@ -146,6 +146,19 @@ class _Socket(StunProtocol):
 
     receiver: IceAgent
 
+    def __init__(self, receiver: IceAgent) -> None:
+        super().__init__(receiver)
+        self._lost = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._lost.set()
+
+    async def close(self) -> None:
+        # aioice waits for a future, which a cancelled waiter cancels for all that come after it
+        self.transport.close()
+        await self._lost.wait()
+
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         assert isinstance(data, bytes)
         agent = self.receiver

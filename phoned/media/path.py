@@ -231,11 +231,10 @@ class IcePath:
         """Close all sockets. Idempotent."""
         self._closed = True
         self._send = None
-        agents = [agent for agent in (self._current, self._next, *self._left) if agent is not None]
+        self._left.update(agent for agent in (self._current, self._next) if agent is not None)
         self._current = self._next = None
-        self._left.clear()
-        for agent in agents:
-            await agent.close()
+        for agent in tuple(self._left):
+            await self._leave(agent)
 
 
 def _text(address: tuple[str, int]) -> str:

@@ -204,6 +204,27 @@ async def test_pausing_stops_sending_until_the_next_pair() -> None:
         assert a.path.send(RTP)
 
 
+async def test_a_close_that_is_interrupted_can_be_finished() -> None:
+    async with ends() as (a, b):
+        await join(a, b)
+        await join(b, a)
+        await asyncio.sleep(OPTIONS.linger_s)
+        for _ in range(3):
+            await a.tasks.close()
+        await a.path.prepare(controlling=True)
+        a.path.discard_soon()
+        await a.tasks.close()
+        closing = asyncio.get_running_loop().create_task(a.path.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        await b.path.prepare(controlling=True)
+        dropping = asyncio.get_running_loop().create_task(b.path.discard())
+        await asyncio.sleep(0)
+        dropping.cancel()
+        await asyncio.wait([dropping])
+
+
 class StunServer(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.asked = 0
