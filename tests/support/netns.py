@@ -291,15 +291,8 @@ class Lab:
 
     def address(self, uplink: Uplink, on: bool) -> float:
         """Give or take the phone's addresses on an uplink, as DHCP would."""
-        segment = SEGMENTS[uplink]
-        if not on:
-            return self.ip("phone", f"addr flush dev {uplink} scope global")
-        commands = [f"addr replace {segment.address}/24 dev {uplink}"]
-        if self._ipv6:
-            commands.append(f"addr replace {segment.address_6}/64 dev {uplink} nodad")
-        if self._bound_stay:
-            commands.append(f"route replace default via {segment.gateway} dev {uplink} table {segment.table}")
-        return self.ip("phone", *commands)
+        flush = f"addr flush dev {uplink} scope global"
+        return self.ip("phone", *(self._addresses(uplink) if on else (flush,)))
 
     def readdress(self, uplink: Uplink, address: str) -> float:
         """Another IPv4 address in the same network, the default route kept: a lease that could not be renewed."""
@@ -315,9 +308,9 @@ class Lab:
         """The other uplink goes (carrier, address, default route) at the moment in which this one comes."""
         other = next(each for each in UPLINKS if each != uplink)
         at = self.carrier(uplink, True)
-        self.address(uplink, True)
         self.carrier(other, False)
-        self.ip("phone", f"addr flush dev {other} scope global", *self._default_route(uplink))
+        flush = f"addr flush dev {other} scope global"
+        self.ip("phone", *self._addresses(uplink), flush, *self._default_route(uplink))
         return at
 
     def blackhole(self, uplink: Uplink, on: bool = True) -> float:
@@ -374,6 +367,15 @@ class Lab:
         stdin.write(f"delay-ms {rtt_ms / 2} jitter-ms {jitter_ms} loss-pct {loss_pct}\n")
         stdin.flush()
         return at
+
+    def _addresses(self, uplink: Uplink) -> list[str]:
+        segment = SEGMENTS[uplink]
+        commands = [f"addr replace {segment.address}/24 dev {uplink}"]
+        if self._ipv6:
+            commands.append(f"addr replace {segment.address_6}/64 dev {uplink} nodad")
+        if self._bound_stay:
+            commands.append(f"route replace default via {segment.gateway} dev {uplink} table {segment.table}")
+        return commands
 
     def _default_route(self, uplink: Uplink) -> list[str]:
         segment = SEGMENTS[uplink]
