@@ -164,8 +164,7 @@ def test_phone_restarts_ice(phone: PhonedProcess, open_page: OpenPage, library: 
 def test_digits_go_both_ways(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
     page = open_page("bob", library, tone_hz=0)
     call = connect(phone, page, "out")
-    heard = page.listen(4.0, lambda: phone.verb(call, "dtmf", digits="159#", method="rfc4733"))
-    assert heard.dtmf() == "159#"
+    page.wait_digits("159#", lambda: phone.verb(call, "dtmf", digits="159#", method="rfc4733"))
     page.dtmf("7*2")
     phone.events.wait_for("call.dtmf", lambda data: data["digit"] == "2")
     received = phone.events.of("call.dtmf", call)

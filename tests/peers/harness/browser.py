@@ -200,6 +200,15 @@ class Page:
         until(lambda: self.do("heard", 0.05)["blocks"] >= seconds * 20, what, seconds + 10, 0.1)
         return self.heard(seconds)
 
+    def wait_digits(self, digits: str, sending: Callable[[], object], timeout_s: float = 10.0) -> None:
+        """Until exactly these digits were heard since ``sending`` began."""
+        self.do("forget")
+        sending()
+        try:
+            self.wait_until(lambda: self.heard(timeout_s).dtmf() == digits, f"hears {digits}", timeout_s)
+        except TimeoutError as error:
+            raise AssertionError(f"heard {self.heard(timeout_s).dtmf()!r}, not {digits!r}: {error}") from None
+
     def wait_silence(self, timeout_s: float = 3.0) -> None:
         """Until the newest 200 ms are silent: what was under way when the far end stopped has been played."""
         self.wait_until(lambda: self.heard(0.2).level_dbfs < -60, "silence", timeout_s)
