@@ -26,6 +26,7 @@ from phoned.config.load import load_config
 from phoned.daemon import Daemon
 from phoned.service import Context
 from phoned.tasks import Tasks
+from tests.support import hardened
 from tests.support.child import Child, missing, until
 from tests.support.daemon import PhonedProcess
 from tests.support.notify_socket import NotifySocket
@@ -282,6 +283,33 @@ def test_a_wrong_configuration_is_78_which_systemd_does_not_retry(exchange: Exch
         run(daemon)
         assert daemon.process.wait(60) == 78
         assert not manager.times("READY")
+
+
+def test_a_call_with_sound_and_a_recording_inside_the_units_sandbox(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hardened.require()
+    monkeypatch.setenv("PYTHONPATH", str(UNITS.parent))
+    with NotifySocket(abstract=True) as outside, phone(exchange) as daemon:
+        monkeypatch.setenv("NOTIFY_SOCKET", outside.address)
+        monkeypatch.setenv("RUNTIME_DIRECTORY", str(daemon.runtime))
+        run_phoned = [str(PHONED), "run", "--config", str(daemon.configuration_file)]
+        daemon.spawn(hardened.command(UNITS / "phoned.service", daemon.directory, *run_phoned))
+        outside.until_status("1 of 1 account online")
+        transport = httpx.HTTPTransport(uds=str(daemon.socket))
+        with httpx.Client(transport=transport, base_url="http://localhost", timeout=60) as client:
+            order = {"account": "alice", "to": "echo", "wait": "answered", "on_answer": [{"play": {"tone": "425"}}]}
+            call = client.post("/v1/calls", json=order).json()["id"]
+            recording = client.post(f"/v1/calls/{call}/record", json={}).json()["id"]
+            until(lambda: client.get(f"/v1/calls/{call}/stats").json()["packets_received"] > 50, "sound", 30.0)
+            assert client.post(f"/v1/recordings/{recording}/stop", json={}).json()["state"] == "finished"
+            assert client.post(f"/v1/calls/{call}/hangup", json={}).status_code == 200
+        status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+        for line in ("CapBnd:\t0000000000000000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
+            assert line in status
+        assert daemon.stop(30) == 0, daemon.log
+        refused = re.search("not permitted|denied|Read-only|not supported", daemon.log)
+        assert refused is None, daemon.log
 
 
 # ---------------------------------------------------------------- a blocked loop, in this process
