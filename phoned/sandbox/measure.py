@@ -14,6 +14,7 @@ Samples = NDArray[np.float64]
 
 FRAME_S = 0.02
 LONGEST_ECHO_S = 1.0
+WINDOW_S = 0.5
 QUIET = 0.01
 """Below this share of full scale a frame of what was said is a pause, and says nothing about holes."""
 HOLE = 0.1
@@ -22,7 +23,8 @@ HOLE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Echo:
-    """``correlation`` -1..1 at the best delay, ``level_db`` of the echo against what was said."""
+    """``correlation`` -1..1 at the best delay of each window, on average; ``level_db`` of the echo against what was
+    said."""
 
     correlation: float
     level_db: float
@@ -60,19 +62,46 @@ def read_stereo(path: Path) -> tuple[Samples, Samples, int]:
 
 
 def echo_of(said: Samples, heard: Samples, rate: int) -> Echo:
-    """Compare what was heard with what was said."""
-    delay = _delay(said, heard, rate)
-    length = min(len(said), len(heard) - delay)
-    before, after = said[:length], heard[delay : delay + length]
-    energy = math.sqrt(float(np.dot(before, before) * np.dot(after, after)))
-    correlation = float(np.dot(before, after)) / energy if energy else 0.0
-    said_rms, heard_rms = _rms(before), _rms(after)
-    level_db = 20 * math.log10(heard_rms / said_rms) if said_rms and heard_rms else -120.0
+    """Compare what was heard with what was said, window by window: a jitter buffer may move the delay as it goes."""
+    step, most = int(rate * WINDOW_S), int(rate * LONGEST_ECHO_S)
+    windows = [
+        _window(start, said[start : start + step], heard[start : start + step + most])
+        for start in range(0, min(len(said), len(heard)) - step + 1, step)
+        if _rms(said[start : start + step]) > QUIET
+    ]
+    if not windows:
+        return Echo(correlation=0.0, level_db=-120.0, delay_ms=0.0, longest_gap_ms=0)
+    delay = round(float(np.median([window.delay for window in windows])))
+    # the echo of the last window may not have come back yet when the recording ended
+    windows = [window for window in windows if window.start + step + delay * 1.5 <= len(heard)] or windows
+    before, after = said[: max(len(heard) - delay, 0)], heard[delay : delay + len(said)]
     return Echo(
-        correlation=round(correlation, 3),
-        level_db=round(level_db, 1),
+        correlation=round(float(np.mean([window.correlation for window in windows])), 3),
+        level_db=round(float(np.median([window.level_db for window in windows])), 1),
         delay_ms=round(1000 * delay / rate, 1),
         longest_gap_ms=_longest_gap_ms(before, after, rate),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    start: int
+    correlation: float
+    level_db: float
+    delay: int
+
+
+def _window(start: int, said: Samples, heard: Samples) -> _Window:
+    delay = _delay(said, heard)
+    after = heard[delay : delay + len(said)]
+    before = said[: len(after)]
+    energy = math.sqrt(float(np.dot(before, before) * np.dot(after, after)))
+    said_rms, heard_rms = _rms(before), _rms(after)
+    return _Window(
+        start,
+        float(np.dot(before, after)) / energy if energy else 0.0,
+        20 * math.log10(heard_rms / said_rms) if said_rms and heard_rms else -120.0,
+        delay,
     )
 
 
@@ -80,12 +109,11 @@ def _rms(samples: Samples) -> float:
     return math.sqrt(float(np.mean(samples * samples))) if len(samples) else 0.0
 
 
-def _delay(said: Samples, heard: Samples, rate: int) -> int:
+def _delay(said: Samples, heard: Samples) -> int:
     """The delay in samples at which the two are most alike, by FFT correlation."""
     size = 1 << (len(said) + len(heard)).bit_length()
     spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(said, size))
-    alike = np.fft.irfft(spectrum, size)[: int(LONGEST_ECHO_S * rate)]
-    return int(np.argmax(alike)) if len(alike) else 0
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: max(len(heard) - len(said), 0) + 1]))
 
 
 def _longest_gap_ms(said: Samples, heard: Samples, rate: int) -> int:
