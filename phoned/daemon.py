@@ -206,9 +206,8 @@ class Daemon:
             loop.add_signal_handler(number, on_signal)
         try:
             await self.start()
-            lifecycle = Lifecycle(
-                Notifier(os.environ), self.phone, self.bus, {"the media clock": self.engine.clock.due}
-            )
+            watched = {"the media clock": self.engine.clock.due, "the SIP core": self.signaling.due}
+            lifecycle = Lifecycle(Notifier(os.environ), self.phone, self.bus, watched)
             lifecycle.ready()
             assert self._failed is not None
             waiting = self._tasks.spawn("signals", asked.wait())

@@ -80,6 +80,11 @@ class Signaling:
         """Name the two who hear events. Once, before the first flow."""
         self._accounts, self._sessions = accounts, sessions
 
+    def due(self) -> float | None:
+        """When the core wants its next turn, in the loop's time; None while it waits for nothing or has no flow. Long
+        ago means that the timer was lost."""
+        return self._agent.next_timer() if self._flows else None
+
     def close(self) -> None:
         """Stop the timer and abort every flow."""
         if self._timer is not None:

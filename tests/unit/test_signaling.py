@@ -99,6 +99,23 @@ async def test_a_registration_goes_out_and_its_outcome_comes_back() -> None:
 
 
 @virtual
+async def test_it_tells_when_the_core_is_due_and_keeps_to_it() -> None:
+    desk = Desk()
+    loop = asyncio.get_running_loop()
+    assert desk.signaling.due() is None
+    desk.signaling.register("a", desk.flow, expires_s=60)
+    due = desk.signaling.due()
+    assert due is not None
+    assert loop.time() < due <= loop.time() + 32
+    await asyncio.sleep(due - loop.time() + 0.1)
+    assert desk.heard(sip.RegistrationFailed)
+    due = desk.signaling.due()
+    assert due is None or due > loop.time()
+    desk.signaling.close()
+    assert desk.signaling.due() is None
+
+
+@virtual
 async def test_the_wire_comes_before_the_events_and_no_handler_inside_another() -> None:
     desk = Desk()
     seen: list[int] = []
