@@ -74,6 +74,9 @@ def policy_of(account: AccountConfig, proxy_credential: Secret | None = None) ->
         ping_call_s=recovery.ping_call_s,
         ping_misses=recovery.ping_misses,
         ping_timeout_s=recovery.ping_timeout_s,
+        failover=recovery.failover == "auto",
+        failback_s=recovery.failback_s,
+        call_sticky_s=recovery.call_sticky_s,
     )
 
 

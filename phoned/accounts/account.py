@@ -1,34 +1,32 @@
-"""An account at run time: what is wished for, what is, and the flow between.
+"""An account at run time: the facts about its signalling, and the hands that carry out what is planned.
 
-`Account` owns its flows: it dials one, registers on it, keeps the registration and the socket alive, and dials again
-when either is lost. Every wait has a deadline and a `Cause`. It must not know calls; it asks whether some are up and
-tells its listener when a new flow can carry their dialogs (RFC 5626, RFC 3261 10).
+`Account` owns its flows. It gathers facts (wishes, dials, answers, pings, the network), asks `phoned.recovery.plan`
+what to do, and does it; then it asks again. It must not know calls; it asks whether some are up and tells its listener
+when a new flow can carry their dialogs (RFC 5626, RFC 3261 10).
 
-The state is what `recovery.md` calls the signalling plane. Only `_enter` changes it.
+Every wait has a deadline and every loss a `Cause`. Only `_reconsider` changes the state.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from phoned.accounts.ping import keep_pinging
-from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling
+from phoned.accounts.gate import AccountGate
+from phoned.accounts.news import AccountNews
+from phoned.accounts.ping import Heartbeat, keep_pinging
+from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling, ping_interval_s, refresh_in_s
+from phoned.accounts.tracked import TrackedFlow
 from phoned.clock import WallClock, wall_clock
-from phoned.errors import NotRegistered
+from phoned.errors import NotRegistered, WrongState
 from phoned.events import EventBus
-from phoned.model import (
-    AccountState,
-    AccountView,
-    Cause,
-    LastError,
-    OutboundProxyView,
-    RegistrationView,
-)
-from phoned.recovery.backoff import Backoff, Uniform
+from phoned.model import AccountState, AccountView, Cause, OutboundProxyView, RegistrationView
+from phoned.recovery import plan as planning
+from phoned.recovery.backoff import Uniform
+from phoned.recovery.plan import AccountFacts, Gate, Plan, plan
+from phoned.recovery.proxies import Mode, Proxies
 from phoned.signaling import AccountEvent
 from phoned.sip.events import FlowSuspect, Registered, RegistrationFailed, RegistrationIdentityChanged, Unregistered
 from phoned.tasks import Tasks
@@ -38,38 +36,19 @@ log = logging.getLogger(__name__)
 
 S = AccountState
 
-LEGAL: dict[AccountState, frozenset[AccountState]] = {
-    S.OFF: frozenset({S.CONNECTING, S.NET_DOWN}),
-    S.NET_DOWN: frozenset({S.CONNECTING, S.OFF}),
-    S.CONNECTING: frozenset({S.REGISTERING, S.BACKOFF, S.CONNECTING, S.NET_DOWN, S.OFF}),
-    S.REGISTERING: frozenset(
-        {S.ONLINE, S.CONNECTING, S.BACKOFF, S.THROTTLED, S.AUTH_FAILED, S.UNREGISTERING, S.NET_DOWN, S.OFF}
-    ),
-    S.ONLINE: frozenset(
-        {S.SUSPECT, S.CONNECTING, S.BACKOFF, S.THROTTLED, S.AUTH_FAILED, S.UNREGISTERING, S.NET_DOWN, S.OFF}
-    ),
-    S.SUSPECT: frozenset({S.ONLINE, S.CONNECTING, S.BACKOFF, S.UNREGISTERING, S.NET_DOWN, S.OFF}),
-    S.BACKOFF: frozenset({S.CONNECTING, S.REGISTERING, S.NET_DOWN, S.OFF}),
-    S.THROTTLED: frozenset({S.CONNECTING, S.REGISTERING, S.NET_DOWN, S.OFF}),
-    S.AUTH_FAILED: frozenset({S.CONNECTING, S.REGISTERING, S.NET_DOWN, S.OFF}),
-    S.UNREGISTERING: frozenset({S.OFF, S.CONNECTING, S.REGISTERING}),
-}
-
 UNREGISTER_BUDGET_S = 2.0
 STABLE_S = 10.0
 """How long a registration must hold before the back-off starts over."""
-AUTH_PROBE_S, AUTH_PROBE_CAP_S = 300.0, 3600.0
-RETRY_AFTER_CAP_S = 3600.0
-TOO_MANY_CONTACTS_S = (60.0, 120.0)
-LEAST_KEEPALIVE_S = 5.0
-FLOW_TIMER_SHARE = 0.8
-"""Ping well within what the server's Flow-Timer promises to wait (RFC 5626 4.4.1)."""
+LEAST_REGISTER_S = 0.5
+"""What is left for the REGISTER when the dial took nearly the whole attempt."""
+MAX_ROUNDS = 16
+"""Plans in a row without anything coming from outside; more is a bug, and is logged."""
 
-_REFUSALS_OF_CREDENTIALS = frozenset({401, 403, 404, 407})
+_SERVICE_UNAVAILABLE = 503
 
 
 class Account:
-    """One account's signalling. Driven by wishes, by its flow, by `Signaling` and by its one timer."""
+    """One account's signalling. Driven by wishes, by its flows, by `Signaling`, by the network and by its one timer."""
 
     def __init__(
         self,
@@ -91,57 +70,59 @@ class Account:
         self._policy = policy
         self._signaling = signaling
         self._dialer = dialer
-        self._bus = bus
         self._listener = listener
-        self._uniform = uniform
         self._clock = clock
         self._tasks = Tasks(f"account-{account_id}", self._on_crash)
-        self._backoff = Backoff(policy.schedule, uniform)
-        self._flow: Flow | None = None
-        self._dialing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._stable: asyncio.TimerHandle | None = None
+        self._news = AccountNews(bus, self.view)
+        self._gate = AccountGate(policy.schedule, uniform, self._news, self._now)
+        self._proxies = Proxies(
+            has_backup=policy.target_backup is not None,
+            automatic=policy.failover,
+            failback_s=policy.failback_s,
+            call_sticky_s=policy.call_sticky_s,
+        )
+        self._flow: TrackedFlow | None = None
+        self._candidate: TrackedFlow | None = None
+        self._dialling: asyncio.Task[None] | None = None
         self._ping: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._unregister_by: float | None = None
+        self._network_up = True
+        self._since = clock()
+        self._expires_at: datetime | None = None
+        self._planning = False
         self._off = asyncio.Event()
         self._off.set()
-        self._since = clock()
-        self._registered: Registered | None = None
-        self._expires_at: datetime | None = None
-        self._last_error: LastError | None = None
-        self._outage_began: float | None = None
-        self._ever_registered = False
-        self._auth_probe_s = AUTH_PROBE_S
 
     # --- wishes
 
     def want_registered(self) -> None:
         """Wish: be registered. Idempotent."""
-        if self.desired == "registered" and self.state is not S.OFF:
+        if self.desired == "registered" and not self._gate.gave_up:
             return
         self.desired = "registered"
-        if self.state in (S.OFF, S.NET_DOWN):
-            self._backoff.reset()
-            self._connect()
+        self._unregister_by = None
+        self._gate.jump()
+        self._reconsider()
 
     def want_unregistered(self) -> None:
         """Wish: be not registered. The binding is removed within two seconds or left to expire."""
         self.desired = "unregistered"
-        flow = self._flow
-        if flow is not None and self.state in (S.ONLINE, S.SUSPECT, S.REGISTERING):
-            self._enter(S.UNREGISTERING)
-            self._after(UNREGISTER_BUDGET_S, self._finish_unregister)
-            try:
-                self._signaling.unregister(self.id)
-            except NotRegistered:
-                self._finish_unregister()  # nothing was ever bound over this flow
-        elif self.state is not S.UNREGISTERING:
-            self._stop_trying()
+        self._reconsider()
 
     def retry(self) -> None:
         """Jump the back-off queue: try now."""
-        if self.desired == "registered" and self.state in (S.BACKOFF, S.THROTTLED, S.AUTH_FAILED, S.NET_DOWN, S.OFF):
-            self._backoff.reset()
-            self._try_again()
+        if self.desired == "registered":
+            self._gate.jump()
+            self._reconsider()
+
+    def use_proxy(self, mode: Mode) -> None:
+        """Go to an outbound proxy, or let recovery choose. Raises `WrongState` for a backup that is not configured."""
+        if mode == "backup" and self._policy.target_backup is None:
+            raise WrongState(f"account {self.id} has no backup outbound proxy", state="no_backup")
+        self._news.moving(self._proxies.choose(mode, self._now()))
+        self._gate.jump()
+        self._reconsider()
 
     async def close(self, budget_s: float) -> None:
         """Unregister when there is time, then leave nothing behind."""
@@ -151,13 +132,17 @@ class Account:
                 await self._off.wait()
         except TimeoutError:
             log.warning("%s: not unregistered in time; the binding is left to expire", self.id)
-        self._stop_trying()
+        self._stop_timer()
+        for tracked in self._tracked():
+            tracked.flow.close()
         await self._tasks.close()
+
+    # --- views
 
     @property
     def online(self) -> bool:
         """True while requests of new calls can be sent."""
-        return self.state in (S.ONLINE, S.SUSPECT) and self._flow is not None
+        return self.state in (S.ONLINE, S.SUSPECT) and self._flow is not None and self._flow.registered is not None
 
     @property
     def repairing(self) -> bool:
@@ -167,11 +152,13 @@ class Account:
     @property
     def flow(self) -> Flow | None:
         """The flow in use."""
-        return self._flow
+        return self._flow.flow if self._flow is not None else None
 
     def view(self) -> AccountView:
         """A copy of this moment."""
-        registered = self._registered
+        policy, tracked = self._policy, self._flow
+        backup = policy.target_backup.url if policy.target_backup else None
+        at_backup = self._proxies.active == "backup" and backup is not None
         return AccountView(
             id=self.id,
             aor=self.aor,
@@ -180,285 +167,332 @@ class Account:
             desired=self.desired,
             registration=RegistrationView(
                 expires_at=self._expires_at,
-                contact=registered.contact if registered else None,
-                flow_generation=self._flow.generation if self._flow else 0,
-                last_error=self._last_error,
+                contact=tracked.registered.contact if tracked and tracked.registered else None,
+                flow_generation=tracked.flow.generation if tracked else 0,
+                last_error=self._news.last_error,
             ),
             outbound_proxy=OutboundProxyView(
-                active=self._policy.target.url,
-                primary=self._policy.target.url,
-                backup=self._policy.target_backup.url if self._policy.target_backup else None,
+                active=(backup or "") if at_backup else policy.target.url,
+                primary=policy.target.url,
+                backup=backup,
+                mode=self._proxies.mode,
             ),
         )
 
-    # --- dialling
-
-    def _connect(self) -> None:
-        self._enter(S.CONNECTING)
-        self._cancel_dial()
-        self._dialing = self._tasks.spawn("dial", self._dial())
-
-    async def _dial(self) -> None:
-        deadline = asyncio.get_running_loop().time() + self._policy.attempt_deadline_s
-        try:
-            flow = await self._dialer.dial(
-                self._policy.target, self._signaling, deadline_s=self._policy.attempt_deadline_s
-            )
-        except FlowError as error:
-            self._dialing = None
-            self._attempt_failed(error.cause, error.detail)
-            return
-        self._dialing = None
-        self._flow = flow
-        self._signaling.attach(self.id, flow)
-        self._enter(S.REGISTERING)
-        self._register(max(deadline - asyncio.get_running_loop().time(), 0.5))
-        if self._listener.calls_up(self.id) and flow.is_open:
-            # re-registering alone never repairs a dialog: the re-INVITEs ride right behind the REGISTER
-            # (the wishes first, so that what waits anyway and the repair go out as one)
-            self._listener.on_flow_ready(self.id)
-            self._signaling.move_account(self.id, flow)
-
-    def _register(self, timeout_s: float) -> None:
-        flow = self._flow
-        if flow is None:
-            return
-        self._after(timeout_s, self._register_overdue)
-        self._signaling.register(self.id, flow)
-
-    def _register_overdue(self) -> None:
-        """The server took the socket, or kept it, and says nothing."""
-        cause = Cause.REGISTER_TIMEOUT if self._registered is not None else Cause.MUTE
-        self._abandon(cause, f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s")
-
-    def _abandon(self, cause: Cause, detail: str) -> None:
-        if self._flow is not None:
-            self._flow.abort(cause, detail)
-
-    # --- what the core and the flow report
+    # --- what the core, the flows and the network report
 
     def on_event(self, event: AccountEvent) -> None:
         """A registration event of this account."""
         match event:
             case RegistrationIdentityChanged():
                 self._listener.on_identity(self.id, event.call_id, event.cseq)
+                return
+            case Unregistered():
+                self._unregistered()
             case FlowSuspect():
-                if self._flow is not None and event.flow == self._flow.generation:
-                    self._abandon(Cause.TIMEOUT, "a request inside a call stayed without an answer")
-            case Registered() if self._flow is not None and event.flow == self._flow.generation:
-                self._on_registered(event)
-            case RegistrationFailed() if self._flow is not None and event.flow == self._flow.generation:
-                self._on_refused(event)
-            case Unregistered() if self.state is S.UNREGISTERING:
-                self._finish_unregister()
-            case _:
-                log.debug("%s: late %s ignored", self.id, type(event).__name__)
+                self._doubt(self._by_generation(event.flow), Cause.TIMEOUT)
+            case Registered() | RegistrationFailed():
+                tracked = self._by_generation(event.flow)
+                if tracked is None:
+                    return
+                if isinstance(event, Registered):
+                    self._on_registered(tracked, event)
+                else:
+                    self._on_refused(tracked, event)
+        self._reconsider()
 
     def on_flow_closed(self, flow: Flow, cause: Cause, detail: str) -> None:
         """A flow of this account is gone."""
-        if flow is not self._flow:
-            return
-        self._flow = None
-        self._stop_ping()
-        if self.state is S.UNREGISTERING:
-            self._finish_unregister()
-        elif self.desired == "unregistered":
-            self._stop_trying()
-        elif self.state not in (S.THROTTLED, S.AUTH_FAILED):
-            self._attempt_failed(cause, detail)
+        tracked = self._by_generation(flow.generation)
+        if tracked is not None and tracked.flow is flow:
+            self._lost(tracked, cause, detail)
+            self._reconsider()
+
+    def on_network(self, *, up: bool, affected: bool, cause: Cause = Cause.NETWORK) -> None:
+        """The machine's network changed, or it woke from sleep. ``affected``: the way to our proxy is another one."""
+        self._network_up = up
+        if affected:
+            self._gate.jump()
+            for tracked in self._tracked():
+                self._doubt(tracked, cause)
+        self._reconsider()
 
     def on_calls_changed(self) -> None:
-        """A call began or ended: the ping rate follows, and a flow kept only for calls may go."""
-        if self.state is S.OFF and self._flow is not None and not self._listener.calls_up(self.id):
-            self._flow.close()
+        """A call began or ended: a flow kept only for calls may go, and a preferred proxy may be gone back to."""
+        self._reconsider()
 
-    def _on_registered(self, event: Registered) -> None:
-        first = self.state is not S.ONLINE
-        self._registered = event
+    def _on_registered(self, tracked: TrackedFlow, event: Registered) -> None:
+        tracked.registered = event
+        tracked.answer_by = None
+        tracked.refresh_at = self._now() + refresh_in_s(self._policy, event)
         self._expires_at = self._clock() + timedelta(seconds=event.expires_s)
-        self._auth_probe_s = AUTH_PROBE_S
+
+    def _on_refused(self, tracked: TrackedFlow, event: RegistrationFailed) -> None:
+        if event.cause == "flow":
+            return  # the flow's own end is told by itself
         if self.desired == "unregistered":
-            return
-        if first:
-            self._enter(S.ONLINE)
-        self._after(self._refresh_in_s(event), self._keep_alive)
-        if not first:
-            return
-        loop = asyncio.get_running_loop()
-        self._stable = loop.call_later(STABLE_S, self._backoff.reset)
-        self._start_ping()
-        attempts, began = self._backoff.failures, self._outage_began
-        self._outage_began = None
-        self._last_error = None
-        self._bus.publish("account.registered", account=self.view())
-        if self._ever_registered and began is not None:
-            outage_ms = round((loop.time() - began) * 1000)
-            self._bus.publish("account.reconnected", account=self.view(), outage_ms=outage_ms, attempts=attempts)
-        self._ever_registered = True
-        self._listener.on_registered(self.id)
-
-    def _refresh_in_s(self, event: Registered) -> float:
-        if self._policy.refresh_before_expiry_s is not None:
-            latest = event.expires_s - self._policy.refresh_before_expiry_s
-        else:
-            latest = event.expires_s / 2
-        return max(min(self._policy.keepalive_s, latest), LEAST_KEEPALIVE_S)
-
-    def _keep_alive(self) -> None:
-        self._register(self._policy.keepalive_timeout_s)
-
-    def _on_refused(self, event: RegistrationFailed) -> None:
-        if self.state is S.UNREGISTERING:
-            self._finish_unregister()
-            return
-        if self.desired == "unregistered" or event.cause == "flow":
+            self._unregistered()
             return
         if event.cause == "timeout":
-            self._register_overdue()
+            tracked.answer_by = self._now()
             return
+        tracked.answer_by, tracked.registered = None, None
         cause = Cause.REGISTER_TIMEOUT if event.status == 408 else Cause.REFUSED
         detail = f"{event.status or ''} {event.reason}".strip() or event.cause
         log.warning("%s: REGISTER came to nothing: %s", self.id, detail)
-        self._note(cause, detail, event.status)
-        self._bus.publish("account.registration_failed", account=self.view(), cause=str(cause), sip_code=event.status)
-        self._mark_outage()
-        self._stop_ping()
-        if event.retry_after_s is not None and event.status not in _REFUSALS_OF_CREDENTIALS:
-            self._throttle(min(max(event.retry_after_s, 1.0), RETRY_AFTER_CAP_S) * self._uniform(1.0, 1.2))
-        elif event.cause == "auth" or event.status in _REFUSALS_OF_CREDENTIALS:
-            self._enter(S.AUTH_FAILED)
-            self._bus.publish("account.auth_failed", account=self.view())
-            self._after(self._auth_probe_s, self._try_again)
-            self._auth_probe_s = min(2 * self._auth_probe_s, AUTH_PROBE_CAP_S)
-        elif event.status == 603:
-            self._throttle(self._uniform(*TOO_MANY_CONTACTS_S))
+        self._news.failure(cause, detail, event.status)
+        self._news.tell("account.registration_failed", cause=str(cause), sip_code=event.status)
+        if tracked is not self._flow:
+            self._close_flow(tracked)
         else:
-            self._back_off(cause)
+            self._news.outage(self._now())
+        elsewhere = self._fail_over(cause, unavailable=event.status == _SERVICE_UNAVAILABLE)
+        self._gate.refused(event, cause, calls_up=self._listener.calls_up(self.id), elsewhere=elsewhere)
 
-    def _throttle(self, delay_s: float) -> None:
-        self._enter(S.THROTTLED)
-        self._bus.publish("account.throttled", account=self.view(), retry_after_s=round(delay_s, 3))
-        self._after(delay_s, self._try_again)
+    # --- losing and doubting flows
 
-    # --- trying again
+    def _lost(self, tracked: TrackedFlow, cause: Cause, detail: str) -> None:
+        """A flow is gone: what was to follow it does."""
+        tracked.end()
+        if tracked is self._candidate:
+            self._candidate = None
+        else:
+            self._stop_ping()
+            self._flow, self._candidate = self._candidate, None
+        if self.desired == "unregistered" or self._gate.gave_up:
+            return
+        if tracked.answer_by is None and tracked.registered is None and self._gate.gate in (Gate.AUTH, Gate.THROTTLED):
+            return  # a server that told us to come back later closed the socket meanwhile
+        self._failed(cause, detail, reconnecting=self._flow is None)
 
-    def _attempt_failed(self, cause: Cause, detail: str) -> None:
-        """No flow, or the flow is gone: say so and come back."""
+    def _failed(self, cause: Cause, detail: str, *, reconnecting: bool = True) -> None:
+        """An attempt, or the flow in use, came to nothing."""
         log.warning("%s: %s (%s)", self.id, cause, detail)
-        self._note(cause, detail, None)
-        self._mark_outage()
-        if cause is Cause.TLS:
-            self._bus.publish("account.tls_error", account=self.view())
-        if self.state is S.CONNECTING or not self._ever_registered:
-            first = self._backoff.failures == 0 and not self._ever_registered
-            self._bus.publish("account.connect_failed", account=self.view(), cause=str(cause), first=first)
-        self._back_off(cause)
+        self._news.failure(cause, detail)
+        if reconnecting:
+            self._news.outage(self._now())
+        if self.state is S.CONNECTING or not self._news.ever_registered:
+            self._news.attempt_failed(cause, first=self._gate.failures == 0)
+        if self._flow is None or self._flow.registered is not None:
+            calls_up = self._listener.calls_up(self.id)
+            self._gate.failed(cause, calls_up=calls_up, elsewhere=self._fail_over(cause))
 
-    def _back_off(self, cause: Cause) -> None:
-        if self._backoff.exhausted:
-            self._stop_trying()
-            self._bus.publish("account.gave_up", account=self.view())
+    def _fail_over(self, cause: Cause, *, unavailable: bool = False) -> bool:
+        calls_up = self._listener.calls_up(self.id)
+        move = self._proxies.failed(cause, self._now(), calls_up=calls_up, unavailable=unavailable)
+        self._news.moving(move)
+        return move is not None
+
+    def _doubt(self, tracked: TrackedFlow | None, cause: Cause) -> None:
+        if tracked is None:
             return
-        delay_s = self._backoff.next_delay_s(call_up=self._listener.calls_up(self.id) > 0)
-        self._enter(S.BACKOFF)
-        self._bus.publish(
-            "account.reconnecting",
-            account=self.view(),
-            n=self._backoff.failures,
-            cause=str(cause),
-            next_in_s=round(delay_s, 3),
+        if tracked.suspect is None:
+            log.info("%s: flow %d is doubted (%s)", self.id, tracked.flow.generation, cause)
+            if tracked is self._flow and tracked.registered is not None:
+                self._news.outage(self._now())
+                self._news.reconnecting(self._gate.failures + 1, cause, 0.0)
+        tracked.doubt(cause, self._now())
+
+    # --- the plan
+
+    def _facts(self) -> AccountFacts:
+        said = self._candidate is not None and self._candidate.register_within_s is None
+        if self._flow is not None and not said and self._flow.spare():
+            self._news.spared()
+        return AccountFacts(
+            now=self._now(),
+            wanted=self.desired == "registered",
+            network_up=self._network_up,
+            flow=self._flow.facts() if self._flow else None,
+            candidate=self._candidate.facts() if self._candidate else None,
+            dialling=self._dialling is not None,
+            proxy=self._proxies.active,
+            gate=self._gate.gate,
+            gate_until=self._gate.until,
+            gave_up=self._gate.gave_up,
+            unregister_by=self._unregister_by,
+            calls_up=self._listener.calls_up(self.id),
         )
-        self._after(delay_s, self._try_again)
 
-    def _try_again(self) -> None:
-        """A flow that is still open has proven that it lives: only the REGISTER is repeated."""
-        if self._flow is not None and self._flow.is_open:
-            self._enter(S.REGISTERING)
-            self._register(self._policy.keepalive_timeout_s)
-        else:
-            self._connect()
-
-    def _stop_trying(self) -> None:
-        self._cancel_timer()
-        self._cancel_dial()
-        self._stop_ping()
-        if self.state is not S.OFF:
-            self._enter(S.OFF)
-        if self._flow is not None and not self._listener.calls_up(self.id):
-            self._flow.close()
-
-    def _finish_unregister(self) -> None:
-        self._registered = None
-        self._expires_at = None
-        if self.desired == "registered":
-            self._try_again()
+    def _reconsider(self) -> None:
+        """Ask for a plan and carry it out until nothing is left to do."""
+        if self._planning:
             return
-        self._stop_trying()
-        self._bus.publish("account.unregistered", account=self.view())
+        self._planning = True
+        try:
+            self._news.moving(self._proxies.go_back(self._now(), calls_up=self._listener.calls_up(self.id)))
+            for _ in range(MAX_ROUNDS):
+                made = plan(self._facts())
+                self._enter(made.state)
+                if not made.steps:
+                    self._arm(made)
+                    return
+                for step in made.steps:
+                    self._carry_out(step)
+            log.error("%s: the plan does not settle; asked again in a second", self.id)
+            self._arm(Plan(state=self.state, wake_at=self._now() + 1))
+        finally:
+            self._planning = False
 
-    def _mark_outage(self) -> None:
-        if self._outage_began is None:
-            self._outage_began = asyncio.get_running_loop().time()
+    def _carry_out(self, step: planning.Step) -> None:
+        match step:
+            case planning.DialFlow():
+                self._dialling = self._tasks.spawn("dial", self._dial(step.proxy))
+            case planning.CancelDial():
+                self._cancel_dial()
+            case planning.Register():
+                self._register(self._by_generation(step.generation))
+            case planning.AdoptFlow():
+                self._stop_ping()
+                self._flow, self._candidate = self._candidate, self._flow
+            case planning.AbortFlow():
+                self._abort(self._by_generation(step.generation), step.cause)
+            case planning.CloseFlow():
+                self._close_flow(self._by_generation(step.generation))
+            case planning.Unregister():
+                self._unregister()
 
-    # --- pings
+    def _enter(self, state: AccountState) -> None:
+        before = self.state
+        if state is not before:
+            log.info("%s: %s -> %s", self.id, before, state)
+            self.state = state
+            self._since = self._clock()
+        if state is S.OFF:
+            self._off.set()
+            if before is S.UNREGISTERING:
+                self._expires_at = None
+                self._news.tell("account.unregistered")
+        else:
+            self._off.clear()
+        if state is S.ONLINE and self._flow is not None and not self._flow.welcomed:
+            self._welcome(self._flow, never_left=before is S.SUSPECT or before is S.ONLINE)
 
-    def _start_ping(self) -> None:
-        self._stop_ping()
-        if self._flow is not None and self._policy.ping_idle_s and self._policy.ping_call_s:
-            self._ping = self._tasks.spawn("ping", keep_pinging(self._flow, self._policy, self._ping_interval_s))
+    def _welcome(self, tracked: TrackedFlow, *, never_left: bool) -> None:
+        """A flow was registered for the first time: say so, and watch over it."""
+        tracked.welcomed = True
+        self._gate.well()
+        self._proxies.succeeded()
+        tracked.stable = asyncio.get_running_loop().call_later(STABLE_S, self._gate.lasted)
+        self._ping = self._tasks.spawn("ping", keep_pinging(tracked.flow, self._policy, self._heartbeat(tracked)))
+        self._news.registered(self._now(), self._gate.failures, never_left=never_left)
+        self._listener.on_registered(self.id)
 
-    def _stop_ping(self) -> None:
-        if self._ping is not None:
-            self._ping.cancel()
-            self._ping = None
+    # --- hands
 
-    def _ping_interval_s(self) -> float:
-        interval = self._policy.ping_call_s if self._listener.calls_up(self.id) else self._policy.ping_idle_s
-        if self._registered is not None and self._registered.flow_timer_s:
-            interval = min(interval, FLOW_TIMER_SHARE * self._registered.flow_timer_s)
-        return interval
+    async def _dial(self, proxy: planning.ProxyName) -> None:
+        policy = self._policy
+        target = policy.target_backup if proxy == "backup" and policy.target_backup else policy.target
+        deadline = self._now() + policy.attempt_deadline_s
+        try:
+            flow = await self._dialer.dial(target, self._signaling, deadline_s=policy.attempt_deadline_s)
+        except FlowError as error:
+            self._dialling = None
+            self._failed(error.cause, error.detail, reconnecting=self._flow is None)
+            self._reconsider()
+            return
+        self._dialling = None
+        tracked = TrackedFlow(flow, proxy, register_within_s=max(deadline - self._now(), LEAST_REGISTER_S))
+        if self._flow is None:
+            self._flow = tracked
+        else:
+            self._candidate = tracked
+        self._signaling.attach(self.id, flow)
+        self._reconsider()
+
+    def _register(self, tracked: TrackedFlow | None) -> None:
+        if tracked is None:
+            return
+        first = tracked.register_within_s is not None
+        tracked.answer_by = self._now() + (tracked.register_within_s or self._policy.keepalive_timeout_s)
+        tracked.register_within_s = None
+        self._signaling.register(self.id, tracked.flow)
+        if first and self._listener.calls_up(self.id) and tracked.flow.is_open:
+            # re-registering alone never repairs a dialog: the re-INVITEs ride right behind the REGISTER
+            # (the wishes first, so that what waits anyway and the repair go out as one)
+            self._listener.on_flow_ready(self.id)
+            self._signaling.move_account(self.id, tracked.flow)
+
+    def _unregister(self) -> None:
+        self._unregister_by = self._now() + UNREGISTER_BUDGET_S
+        try:
+            self._signaling.unregister(self.id)
+        except NotRegistered:
+            self._unregistered()  # nothing was ever bound over this flow
+
+    def _unregistered(self) -> None:
+        if self._unregister_by is not None:
+            self._unregister_by = self._now()
+        for tracked in self._tracked():
+            tracked.registered = None
+
+    def _abort(self, tracked: TrackedFlow | None, cause: Cause) -> None:
+        if tracked is None:
+            return
+        replaced = tracked is self._candidate and self._flow is not None and self._flow.registered is not None
+        overdue = tracked.answer_by is not None
+        tracked.end()
+        if replaced and not overdue:
+            self._candidate = None  # the flow that its successor has replaced: nothing is lost with it
+        else:
+            self._lost(tracked, cause, f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s")
+        tracked.flow.abort(cause, "abandoned")
+
+    def _close_flow(self, tracked: TrackedFlow | None) -> None:
+        if tracked is None:
+            return
+        tracked.end()
+        if tracked is self._candidate:
+            self._candidate = None
+        else:
+            self._stop_ping()
+            self._flow, self._candidate = self._candidate, None
+        tracked.flow.close()
+
+    def _heartbeat(self, tracked: TrackedFlow) -> Heartbeat:
+        def interval_s() -> float:
+            return ping_interval_s(self._policy, tracked.registered, self._listener.calls_up(self.id))
+
+        def missed() -> None:
+            self._doubt(tracked, Cause.PING)
+            self._reconsider()
+
+        return Heartbeat(interval_s=interval_s, on_missed=missed, on_answered=self._reconsider)
 
     # --- bookkeeping
 
-    def _enter(self, state: AccountState) -> None:
-        if state is not self.state and state not in LEGAL[self.state]:
-            raise AssertionError(f"account {self.id}: {self.state} -> {state} is not legal")
-        self._cancel_timer()
-        if state is self.state:
-            return
-        if self.state is S.ONLINE and self._stable is not None:
-            self._stable.cancel()
-        log.info("%s: %s -> %s", self.id, self.state, state)
-        self.state = state
-        self._since = self._clock()
-        if state is S.OFF:
-            self._off.set()
-        else:
-            self._off.clear()
+    def _arm(self, made: Plan) -> None:
+        self._stop_timer()
+        times = [time for time in (made.wake_at, self._proxies.due()) if time is not None and time > self._now()]
+        if times:
+            self._timer = asyncio.get_running_loop().call_at(min(times), self._reconsider)
 
-    def _after(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._cancel_timer()
-        self._timer = asyncio.get_running_loop().call_later(delay_s, action)
-
-    def _cancel_timer(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _cancel_dial(self) -> None:
-        if self._dialing is not None and self._dialing is not asyncio.current_task():
-            self._dialing.cancel()
-        self._dialing = None
+    def _stop_ping(self) -> None:
+        if self._ping is not None and self._ping is not asyncio.current_task():
+            self._ping.cancel()
+        self._ping = None
 
-    def _note(self, cause: Cause, detail: str, status: int | None) -> None:
-        self._last_error = LastError(cause=cause, sip_code=status, detail=detail)
+    def _cancel_dial(self) -> None:
+        if self._dialling is not None and self._dialling is not asyncio.current_task():
+            self._dialling.cancel()
+        self._dialling = None
+
+    def _tracked(self) -> list[TrackedFlow]:
+        return [tracked for tracked in (self._flow, self._candidate) if tracked is not None]
+
+    def _by_generation(self, generation: int) -> TrackedFlow | None:
+        return next((tracked for tracked in self._tracked() if tracked.flow.generation == generation), None)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed; the account starts over", name, exc_info=error)
-        if self.desired == "registered":
-            self._abandon(Cause.CLOSED, "internal error")
-            self._enter(S.OFF)
-            self._back_off_after_crash()
-
-    def _back_off_after_crash(self) -> None:
-        self._after(self._backoff.next_delay_s() + 1.0, self._connect)
+        self._dialling = None
+        self._failed(Cause.CLOSED, "internal error")
+        self._reconsider()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from phoned.accounts.policy import AccountPolicy
 from phoned.model import Cause
@@ -13,20 +14,39 @@ FIRST_GUESS_S = 0.25
 """The round trip that is assumed before one was measured."""
 
 
-async def keep_pinging(flow: Flow, policy: AccountPolicy, interval_s: Callable[[], float]) -> None:
-    """Ping ``flow`` until it is gone; abort it after ``policy.ping_misses`` pings in a row without an answer."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """How often, and who hears of it."""
+
+    interval_s: Callable[[], float]
+    on_missed: Callable[[], None]
+    on_answered: Callable[[], None]
+
+
+async def keep_pinging(flow: Flow, policy: AccountPolicy, heartbeat: Heartbeat) -> None:
+    """Ping ``flow`` until it is gone. The first miss is a doubt; ``policy.ping_misses`` in a row end the flow."""
+    if not (policy.ping_idle_s and policy.ping_call_s):
+        return
     loop = asyncio.get_running_loop()
     misses, round_trip_s = 0, FIRST_GUESS_S
     while flow.is_open:
         if misses == 0:
-            await asyncio.sleep(interval_s())
+            await asyncio.sleep(heartbeat.interval_s())
         sent_at = loop.time()
         try:
             round_trip_s = await flow.ping(policy.ping_timeout_s or max(1.0, 4 * round_trip_s))
-            misses = 0
+            answered = True
         except FlowError as error:
             if error.cause is not Cause.PING:
                 return
-            misses = 0 if flow.last_received > sent_at else misses + 1
+            answered = flow.last_received > sent_at
+        if answered:
+            if misses:
+                heartbeat.on_answered()
+            misses = 0
+            continue
+        misses += 1
         if misses >= policy.ping_misses:
             flow.abort(Cause.PING, f"{misses} pings without an answer")
+        else:
+            heartbeat.on_missed()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from phoned.recovery.backoff import Schedule
+from phoned.sip.events import Registered
 from phoned.transport.flow import Flow, FlowListener, FlowTarget
 
 
@@ -25,6 +26,10 @@ class AccountPolicy:
     """0 (or ``ping_call_s`` 0): no pings."""
     ping_call_s: float = 2.0
     ping_misses: int = 2
+    failover: bool = True
+    """Move to the backup outbound proxy, and back, without being asked."""
+    failback_s: float = 300.0
+    call_sticky_s: float = 10.0
     ping_timeout_s: float | None = None
     """Deadline of one ping; None: four measured round trips, at least one second."""
 
@@ -60,3 +65,25 @@ class AccountListener(Protocol):
     def calls_up(self, account: str) -> int:
         """How many calls the account carries now."""
         ...
+
+
+LEAST_KEEPALIVE_S = 5.0
+FLOW_TIMER_SHARE = 0.8
+"""Ping well within what the server's Flow-Timer promises to wait (RFC 5626 4.4.1)."""
+
+
+def refresh_in_s(policy: AccountPolicy, registered: Registered) -> float:
+    """How long after this answer the next REGISTER is due."""
+    if policy.refresh_before_expiry_s is not None:
+        latest = registered.expires_s - policy.refresh_before_expiry_s
+    else:
+        latest = registered.expires_s / 2
+    return max(min(policy.keepalive_s, latest), LEAST_KEEPALIVE_S)
+
+
+def ping_interval_s(policy: AccountPolicy, registered: Registered | None, calls_up: int) -> float:
+    """How long to wait between two pings."""
+    interval = policy.ping_call_s if calls_up else policy.ping_idle_s
+    if registered is not None and registered.flow_timer_s:
+        interval = min(interval, FLOW_TIMER_SHARE * registered.flow_timer_s)
+    return interval

@@ -326,14 +326,19 @@ async def test_a_wish_to_register_during_the_unregister_wins() -> None:
 
 
 @virtual
-async def test_a_doubted_flow_is_abandoned() -> None:
+async def test_a_doubted_flow_is_replaced_before_it_is_abandoned() -> None:
     world = World()
     await world.online()
     world.account.on_event(FlowSuspect(session="s", account="a", flow=99))
     assert world.flow.is_open
     world.account.on_event(FlowSuspect(session="s", account="a", flow=1))
     await asyncio.sleep(0.1)
+    assert world.dialer.flows[0].is_open
+    assert world.state() is S.SUSPECT
+    world.registered()
     assert world.dialer.flows[0].ended_by is Cause.TIMEOUT
+    assert world.state() is S.ONLINE
+    assert (await world.types())[-2:] == ["account.reconnecting", "account.reconnected"]
 
 
 @virtual
@@ -396,7 +401,7 @@ async def test_the_registry_passes_events_on_and_ignores_strangers() -> None:
     accounts.on_flow_closed("zz", world.flow, Cause.CLOSED, "")
     accounts.on_flow_closed("a", world.flow, Cause.CLOSED, "")
     assert world.listener.heard[-1] == "identity 2"
-    assert world.account.state is S.BACKOFF
+    assert world.account.state is S.CONNECTING
     assert list(accounts) == [world.account]
     assert accounts.get("zz") is None
 

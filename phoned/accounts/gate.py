@@ -1,0 +1,86 @@
+"""When an account may try again: back-off, throttling and slow probes, as one gate with a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from phoned.accounts.news import AccountNews
+from phoned.model import Cause
+from phoned.recovery.backoff import Backoff, Schedule, Uniform
+from phoned.recovery.plan import Gate
+from phoned.sip.events import RegistrationFailed
+
+AUTH_PROBE_S, AUTH_PROBE_CAP_S = 300.0, 3600.0
+LEAST_RETRY_AFTER_S, RETRY_AFTER_CAP_S = 1.0, 3600.0
+TOO_MANY_CONTACTS = 603
+TOO_MANY_CONTACTS_S = (60.0, 120.0)
+
+_REFUSALS_OF_CREDENTIALS = frozenset({401, 403, 404, 407})
+
+
+class AccountGate:
+    """Shut after a failure, opened by time or by whoever knows better. Driven by the account."""
+
+    def __init__(self, schedule: Schedule, uniform: Uniform, news: AccountNews, now: Callable[[], float]) -> None:
+        self._backoff = Backoff(schedule, uniform)
+        self._uniform = uniform
+        self._news = news
+        self._now = now
+        self._auth_probe_s = AUTH_PROBE_S
+        self.gate = Gate.OPEN
+        self.until = 0.0
+        self.gave_up = False
+        """The limit of attempts is spent."""
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed since the account was well."""
+        return self._backoff.failures
+
+    def jump(self) -> None:
+        """Try now, and as if nothing had failed before: a person, the network or a wake-up says so."""
+        self.gate = Gate.OPEN
+        self.gave_up = False
+        self._backoff.reset()
+
+    def well(self) -> None:
+        """Registered. The back-off starts over only once that has lasted (`lasted`)."""
+        self.gate = Gate.OPEN
+        self._auth_probe_s = AUTH_PROBE_S
+
+    def lasted(self) -> None:
+        """The registration held long enough to be trusted."""
+        self._backoff.reset()
+
+    def failed(self, cause: Cause, *, calls_up: int, elsewhere: bool) -> None:
+        """An attempt came to nothing. ``elsewhere``: the next one goes to another proxy, so it need not wait."""
+        if self._backoff.exhausted:
+            self.gave_up = True
+            self._news.tell("account.gave_up")
+            return
+        delay_s = self._backoff.next_delay_s(call_up=calls_up > 0)
+        self._shut(Gate.BACKOFF, 0.0 if elsewhere else delay_s)
+        self._news.reconnecting(self._backoff.failures, cause, 0.0 if elsewhere else delay_s)
+
+    def refused(self, event: RegistrationFailed, cause: Cause, *, calls_up: int, elsewhere: bool) -> None:
+        """The registrar said no; when to ask again depends on how."""
+        if event.cause == "auth" or event.status in _REFUSALS_OF_CREDENTIALS:
+            self._shut(Gate.AUTH, self._auth_probe_s)
+            self._auth_probe_s = min(2 * self._auth_probe_s, AUTH_PROBE_CAP_S)
+            self._news.tell("account.auth_failed")
+        elif elsewhere:
+            self.failed(cause, calls_up=calls_up, elsewhere=True)
+        elif event.retry_after_s is not None:
+            asked = min(max(event.retry_after_s, LEAST_RETRY_AFTER_S), RETRY_AFTER_CAP_S)
+            self._throttle(asked * self._uniform(1.0, 1.2))
+        elif event.status == TOO_MANY_CONTACTS:
+            self._throttle(self._uniform(*TOO_MANY_CONTACTS_S))
+        else:
+            self.failed(cause, calls_up=calls_up, elsewhere=False)
+
+    def _throttle(self, delay_s: float) -> None:
+        self._shut(Gate.THROTTLED, delay_s)
+        self._news.tell("account.throttled", retry_after_s=round(delay_s, 3))
+
+    def _shut(self, gate: Gate, delay_s: float) -> None:
+        self.gate, self.until = gate, self._now() + delay_s

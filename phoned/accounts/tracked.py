@@ -1,0 +1,64 @@
+"""What an account knows of one of its open flows."""
+
+from __future__ import annotations
+
+import asyncio
+
+from phoned.model import Cause
+from phoned.recovery.plan import FlowFacts, ProxyName
+from phoned.sip.events import Registered
+from phoned.transport.flow import Flow
+
+FORGIVABLE = frozenset({Cause.PING, Cause.TIMEOUT})
+"""Doubts that one byte from the peer disproves. A network that moved stays moved, whatever the old path still says."""
+
+
+class TrackedFlow:
+    """Facts about one flow, gathered by its account. Times are monotonic seconds."""
+
+    def __init__(self, flow: Flow, proxy: ProxyName, *, register_within_s: float) -> None:
+        self.flow = flow
+        self.proxy: ProxyName = proxy
+        self.register_within_s: float | None = register_within_s
+        """What is left of the attempt's deadline for the first REGISTER; None once that was sent."""
+        self.registered: Registered | None = None
+        self.answer_by: float | None = None
+        self.refresh_at: float | None = None
+        self.welcomed = False
+        """Its registration was announced."""
+        self.stable: asyncio.TimerHandle | None = None
+        self._suspect: Cause | None = None
+        self._suspected_at = 0.0
+
+    @property
+    def suspect(self) -> Cause | None:
+        """Why it is doubted."""
+        return self._suspect
+
+    def doubt(self, cause: Cause, now: float) -> None:
+        """Doubt it, for the first cause that was given."""
+        if self._suspect is None:
+            self._suspect, self._suspected_at = cause, now
+
+    def spare(self) -> bool:
+        """Drop a doubt that the peer has disproved meanwhile; True when there was one."""
+        spared = self._suspect in FORGIVABLE and self.flow.last_received > self._suspected_at
+        if spared:
+            self._suspect = None
+        return spared
+
+    def facts(self) -> FlowFacts:
+        """For the plan."""
+        return FlowFacts(
+            generation=self.flow.generation,
+            proxy=self.proxy,
+            registered=self.registered is not None,
+            answer_by=self.answer_by,
+            refresh_at=self.refresh_at,
+            suspect=self._suspect,
+        )
+
+    def end(self) -> None:
+        """It is of no use any more."""
+        if self.stable is not None:
+            self.stable.cancel()

@@ -1,0 +1,191 @@
+"""Make before break: doubted flows, moved networks, other outbound proxies, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from phoned.errors import WrongState
+from phoned.model import AccountState, Cause
+from phoned.transport.flow import FlowError, FlowTarget
+from tests.support.accounts import World
+from tests.support.calls import virtual
+
+S = AccountState
+BACKUP = FlowTarget(url="ws://backup/")
+
+
+@virtual
+async def test_the_first_missed_ping_is_a_doubt_and_the_candidate_takes_over() -> None:
+    world = World()
+    await world.online()
+    old = world.flow
+    old.answers_pings = False
+    await asyncio.sleep(16.1)
+    assert world.state() is S.SUSPECT
+    assert old.is_open
+    assert world.account.online
+    await asyncio.sleep(0.1)
+    world.registered()
+    assert world.state() is S.ONLINE
+    assert (world.flow is old, old.is_open) == (False, False)
+    assert old.ended_by is Cause.PING
+    assert await world.types() == ["account.registered", "account.reconnecting", "account.reconnected"]
+
+
+@virtual
+async def test_a_byte_on_the_old_flow_ends_the_doubt_before_the_candidate_speaks() -> None:
+    world = World()
+    await world.online()
+    old, world.dialer.delay_s = world.flow, 0.5
+    old.answers_pings = False
+    await asyncio.sleep(16.1)
+    assert world.state() is S.SUSPECT
+    old.answers_pings, old.last_received = True, float("inf")
+    await asyncio.sleep(3)
+    assert world.state() is S.ONLINE
+    assert old.is_open
+    assert len(world.signaling.registers) == 1
+    assert await world.types() == ["account.registered", "account.reconnecting"]
+
+
+@virtual
+async def test_when_the_old_flow_dies_its_candidate_steps_in_without_a_new_dial() -> None:
+    world = World()
+    await world.online()
+    old = world.flow
+    world.account.on_network(up=True, affected=True)
+    await asyncio.sleep(0.1)
+    assert len(world.dialer.flows) == 2
+    old.die(Cause.CLOSED)
+    await asyncio.sleep(0.1)
+    world.registered()
+    assert world.state() is S.ONLINE
+    assert len(world.dialer.flows) == 2
+
+
+@virtual
+async def test_a_moved_network_is_followed_at_once_with_the_calls_right_behind() -> None:
+    world = World()
+    await world.online()
+    old, world.listener.calls = world.flow, 1
+    old.last_received = float("inf")
+    world.account.on_network(up=True, affected=True)
+    await asyncio.sleep(0.02)
+    assert (world.signaling.attached, world.signaling.moved) == ([1, 2], [2])
+    assert world.listener.heard[-1] == "flow_ready"
+    world.registered()
+    await asyncio.sleep(0.02)
+    assert old.ended_by is Cause.NETWORK
+
+
+@virtual
+async def test_a_change_that_does_not_concern_the_proxy_changes_nothing() -> None:
+    world = World()
+    await world.online()
+    world.account.on_network(up=True, affected=False)
+    await asyncio.sleep(1)
+    assert (world.state(), len(world.dialer.flows)) == (S.ONLINE, 1)
+
+
+@virtual
+async def test_without_a_network_nothing_is_tried_and_with_one_it_begins_at_once() -> None:
+    world = World()
+    world.account.on_network(up=False, affected=False)
+    world.account.want_registered()
+    await asyncio.sleep(600)
+    assert (world.state(), world.dialer.dialled_at) == (S.NET_DOWN, [])
+    came_back = asyncio.get_running_loop().time()
+    world.account.on_network(up=True, affected=True)
+    await asyncio.sleep(0.1)
+    world.registered()
+    assert world.dialer.dialled_at == [came_back]
+    assert world.state() is S.ONLINE
+
+
+@virtual
+async def test_a_network_that_returns_jumps_the_back_off_queue() -> None:
+    world = World()
+    world.dialer.always = FlowError(Cause.TIMEOUT, "slow")
+    world.account.want_registered()
+    await asyncio.sleep(100)
+    dialled = len(world.dialer.dialled_at)
+    world.dialer.always = None
+    world.account.on_network(up=True, affected=True, cause=Cause.RESUME)
+    await asyncio.sleep(0.1)
+    assert len(world.dialer.dialled_at) == dialled + 1
+
+
+@virtual
+async def test_a_refusing_primary_means_the_backup_at_once_and_later_the_way_back() -> None:
+    world = World(target_backup=BACKUP)
+    world.dialer.failures.append(FlowError(Cause.REFUSED, "nobody there"))
+    await world.online()
+    assert world.account.view().outbound_proxy.active == "ws://backup/"
+    changed = [event for event in await world.events() if event.type == "account.proxy_changed"]
+    assert [(event.data["from"], event.data["to"], event.data["why"]) for event in changed] == [
+        ("primary", "backup", "refused")
+    ]
+    backup = world.flow
+    for _ in range(4):
+        await asyncio.sleep(60.05)
+        world.registered()
+    await asyncio.sleep(59.9)
+    assert world.flow is not backup
+    assert backup.is_open
+    world.registered()
+    assert not backup.is_open
+    assert world.account.view().outbound_proxy.active == "ws://server/"
+    assert (await world.events())[-1].data["why"] == "failback"
+
+
+@virtual
+async def test_a_person_moves_the_account_to_the_backup_make_before_break() -> None:
+    world = World(target_backup=BACKUP)
+    await world.online()
+    old = world.flow
+    world.account.use_proxy("backup")
+    assert world.state() is S.ONLINE
+    await asyncio.sleep(0.1)
+    assert old.is_open
+    world.registered()
+    assert not old.is_open
+    view = world.account.view().outbound_proxy
+    assert (view.active, view.mode) == ("ws://backup/", "backup")
+    assert await world.types() == ["account.registered", "account.proxy_changed"]
+
+
+@virtual
+async def test_without_a_backup_there_is_nothing_to_move_to() -> None:
+    world = World()
+    with pytest.raises(WrongState):
+        world.account.use_proxy("backup")
+
+
+@virtual
+async def test_a_candidate_that_is_refused_leaves_the_doubted_flow_in_use() -> None:
+    world = World()
+    await world.online()
+    old = world.flow
+    world.account.on_network(up=True, affected=True)
+    await asyncio.sleep(0.1)
+    world.refused(status=500)
+    assert world.state() is S.SUSPECT
+    assert world.account.flow is old
+    await asyncio.sleep(2)
+    assert len(world.dialer.flows) == 3
+
+
+@virtual
+async def test_leaving_in_the_middle_of_a_repair_leaves_nothing() -> None:
+    for moment in (0.0, 0.005, 0.05):
+        world = World()
+        await world.online()
+        world.account.on_network(up=True, affected=True)
+        await asyncio.sleep(moment)
+        await world.account.close(3)
+        assert world.state() is S.OFF
+        await asyncio.sleep(0.1)
+        assert not [flow for flow in world.dialer.flows if flow.is_open]
+        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
