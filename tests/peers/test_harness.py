@@ -107,7 +107,8 @@ def test_pages_send_digits(open_page: OpenPage) -> None:
     bob, carol = open_page("bob", tone_hz=0), open_page("carol", "sipjs")
     bob.call("carol")
     carol.wait_flowing()
-    carol.wait_digits("159#", lambda: bob.dtmf("159#"))
+    # Chromium plays an event only as far as it is not over when the jitter buffer comes to it
+    carol.wait_digits("159#", lambda: bob.dtmf("159#", duration_ms=300))
 
 
 def test_rtpengine_bridges_to_plain_rtp(bridge: Kamailio, browser: Browser, baresip: Baresip) -> None:

@@ -171,9 +171,9 @@ class Page:
         """A re-INVITE with an ICE restart; returns when the far end agreed."""
         self.do("restartIce")
 
-    def dtmf(self, digits: str) -> None:
+    def dtmf(self, digits: str, duration_ms: int = 100) -> None:
         """Send digits as RFC 4733 events."""
-        self.do("dtmf", digits)
+        self.do("dtmf", digits, duration_ms)
 
     def statistics(self) -> PageStatistics:
         """Packets so far."""

@@ -46,7 +46,7 @@ expose({
   restartIce: () => new Promise((done, failed) => {
     session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, done) || failed(new Error('cannot renegotiate now'));
   }),
-  dtmf: (digits) => session.sendDTMF(digits, { transportType: 'RFC2833', duration: 100, interToneGap: 100 }),
+  dtmf: (digits, duration) => session.sendDTMF(digits, { transportType: 'RFC2833', duration, interToneGap: 100 }),
   state: () => ({
     registered: ua?.isRegistered() ?? false,
     ringing: Boolean(session?.isInProgress()),

@@ -84,7 +84,7 @@ expose({
   hold: () => reinvite(true),
   unhold: () => reinvite(false),
   restartIce: () => reinvite(false, { iceRestart: true }),
-  dtmf: (digits) => session.sessionDescriptionHandler.sendDtmf(digits, { duration: 100, interToneGap: 100 }),
+  dtmf: (digits, duration) => session.sessionDescriptionHandler.sendDtmf(digits, { duration, interToneGap: 100 }),
   state: () => ({
     registered: registerer?.state === RegistererState.Registered,
     ringing: session?.state === SessionState.Establishing || session?.state === SessionState.Initial,
