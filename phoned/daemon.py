@@ -6,6 +6,7 @@ Nothing else knows all parts. Services are found by entry point and get protocol
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import itertools
 import logging
 import os
@@ -60,6 +61,7 @@ BUDGET_S = 2.0
 GRACE_S = 0.5
 """What a part's budget may be overrun by before it is cut off."""
 STATE_MODE = 0o700
+STDERR = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +287,7 @@ def make_directories(loaded: LoadedConfig) -> None:
 def run(loaded: LoadedConfig) -> int:
     """`phoned run`: the exit status of the process."""
     os.umask(0o077)
+    faulthandler.enable(file=STDERR)  # where every thread was, should the watchdog end us (SIGABRT)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     with StateLock(loaded.state_dir):

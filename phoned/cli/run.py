@@ -24,14 +24,12 @@ def command(
     log_level: Annotated[LogLevel, typer.Option("--log-level", help="How much to log.")] = LogLevel.INFO,
 ) -> None:
     """Run the phone until SIGTERM."""
-    import faulthandler
     import logging
 
     from phoned import logs
     from phoned.redaction import Redactor
     from phoned.store.lock import EXIT_STATUS, AlreadyRunning
 
-    faulthandler.enable()  # where every thread was, should the watchdog end us (SIGABRT)
     loaded = load(config)
     secrets = (loaded.password(account.id) for account in loaded.config.accounts)
     redactor = Redactor(secret.text() for secret in secrets if secret is not None)

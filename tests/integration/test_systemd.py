@@ -123,6 +123,22 @@ def test_what_the_unit_must_not_have(name: str) -> None:
     assert "Type=notify-reload" not in settings("phoned.service")  # systemd 253
 
 
+def test_user_group_and_directories_are_made(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not (shutil.which("systemd-sysusers") and shutil.which("systemd-tmpfiles")):
+        missing("needs root, systemd-sysusers and systemd-tmpfiles: apt-get install --no-install-recommends systemd")
+    for directory in ("etc", "run"):
+        (tmp_path / directory).mkdir()
+    for command in (["systemd-sysusers"], ["systemd-tmpfiles", "--create"]):
+        file = UNITS / f"phoned.{command[0].removeprefix('systemd-')}"
+        made = subprocess.run([*command, f"--root={tmp_path}", str(file)], capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stderr
+    user = (tmp_path / "etc" / "passwd").read_text().strip().split(":")
+    assert (user[0], user[5], user[6]) == ("phoned", "/var/lib/phoned", "/usr/sbin/nologin")
+    assert (tmp_path / "etc" / "group").read_text().startswith("phoned:")
+    runtime = (tmp_path / "run" / "phoned").stat()
+    assert (runtime.st_mode & 0o777, runtime.st_uid, runtime.st_gid) == (0o750, int(user[2]), int(user[3]))
+
+
 # ---------------------------------------------------------------- a process, an exchange and a service manager
 
 
