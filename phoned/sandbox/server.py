@@ -158,9 +158,6 @@ class Sandbox:
 
     async def _serve(self, connection: ServerConnection) -> None:
         flow = ServerFlow(connection, next(self._generations), self.faults)
-        if connection.subprotocol != SIP:
-            await connection.close(1002, "subprotocol sip is required")
-            return
         self._flows.add(flow)
         writing = self._tasks.spawn(f"write-{flow.generation}", flow.write())
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import pytest
 
 from phoned.config.load import load_config
 from phoned.daemon import Daemon
+from phoned.sandbox import command, demo
 from tests.support.phones import Watch
 
 BUDGET_S = 60
@@ -89,14 +91,6 @@ async def test_the_exchange_without_an_input_runs_until_it_is_told_to_stop() -> 
         assert await process.wait() == 0
 
 
-async def test_a_listener_that_cannot_be_is_said_in_one_line() -> None:
-    for listen, status in (("127.0.0.1:99999", 2), ("192.0.2.1:5060", 1)):
-        async with phoned("sandbox", "--listen", listen) as process:
-            _, errors = await process.communicate()
-            assert process.returncode == status
-            assert errors.count(b"\n") == 1
-
-
 async def test_the_demo_hears_its_echo() -> None:
     async with phoned("demo", "--once", "--json") as process:
         out, errors = await process.communicate()
@@ -110,12 +104,32 @@ async def test_the_demo_hears_its_echo() -> None:
     assert await asyncio.to_thread(Path(report["recording"]).exists)
 
 
-@pytest.mark.long
-async def test_the_demo_tells_a_person_what_happened() -> None:
-    async with phoned("demo", "--once") as process:
-        out, _ = await process.communicate()
-    text = out.decode()
-    assert process.returncode == 0
+def test_the_demo_tells_a_person_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.run(once=True, as_json=False) == 0
+    text = capsys.readouterr().out
     assert "ok: the call survived" in text
     for step in ("registered", "call.answered", "call.dialog_verified", "call.ended"):
         assert step in text
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_orders_are_read_to_the_end_of_the_pipe(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"fault":"delay","ms":5}\n[1]\n' + b"x" * 5 + b"\n")
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert command.run(listen="127.0.0.1:0", as_json=as_json) == 0
+    *greeting, first, second, third = capsys.readouterr().out.splitlines()
+    assert "ws://127.0.0.1:" in greeting[0]
+    assert "'ok': True" in first.replace('"ok": true', "'ok': True")
+    for answer in (second, third):
+        assert "rror" in answer
+
+
+def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(listen="nonsense", as_json=True) == 2
+    assert command.run(listen="192.0.2.1:5060", as_json=True) == 1
+    assert "cannot listen on 192.0.2.1:5060" in capsys.readouterr().err
