@@ -107,8 +107,9 @@ def start_phone() -> Iterator[StartPhone]:
 
         def start(process: PhonedProcess) -> PhonedProcess:
             stack.enter_context(process)
+            process.start()
             stack.callback(finish, process)
-            return process.start()
+            return process
 
         def finish(process: PhonedProcess) -> None:
             code = process.stop()
