@@ -188,6 +188,8 @@ class Call:
         """Make it end, whatever its state. Repeating it changes nothing: the first decision is told."""
         if self.ended:
             return self.view()
+        if cause is None and self.direction == "in" and self.state is C.RINGING:
+            cause = EndCause.REJECTED
         if cause is not None and not self._given_up:
             self._end_as = (cause, by)
         self._given_up = True
@@ -344,6 +346,13 @@ class Call:
         if self.state is C.ACTIVE:
             self._negotiation.wish(ice_restart=ice_restart, rebuild=rebuild)
             self._signaling.reinvite(self._session(), sip.ModifyCause.MEDIA)
+
+    def move(self, *, at_once: bool) -> None:
+        """The path of the media is gone or doubted: restart ICE, now or with the next re-INVITE."""
+        if self.state is C.ACTIVE:
+            self._negotiation.wish(ice_restart=True)
+            if at_once:
+                self._signaling.reinvite(self._session(), sip.ModifyCause.MEDIA)
 
     def on_media_failed(self, detail: str) -> None:
         """No audio can flow any more. One rebuild is tried; then the call is of no use to anybody."""

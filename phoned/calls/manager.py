@@ -58,6 +58,9 @@ class AccountFacts(Protocol):
     def online(self) -> bool: ...
 
     @property
+    def settled(self) -> bool: ...
+
+    @property
     def repairing(self) -> bool: ...
 
     def on_calls_changed(self) -> None: ...
@@ -322,6 +325,22 @@ class CallManager:
         )
         self._calls[call_id] = call
         return call
+
+    # --- after the network moved
+
+    def media_pairs(self) -> tuple[tuple[str, str], ...]:
+        """``address:port`` of both ends of every pair that carries a call."""
+        media = (call.view().media for call in self._up())
+        return tuple((view.local, view.remote) for view in media if view.local and view.remote)
+
+    def on_network_moved(self, gone: frozenset[str], *, forced: bool) -> None:
+        """Local addresses are gone, or every path is to be doubted. A call whose flow is being replaced takes its ICE
+        restart along with the re-INVITE on the new flow; the others say it now."""
+        for call in self._up():
+            account = self._accounts(call.account)
+            local = (call.view().media.local or "").rpartition(":")[0].strip("[]")
+            if forced or local in gone:
+                call.move(at_once=account is not None and account.settled)
 
     # --- after a new flow
 

@@ -64,6 +64,7 @@ class FakeMedia:
         self.held = False
         self.muted = False
         self.closed = 0
+        self.close_waits_for: asyncio.Event | None = None
         self.current: bytes | None = None
         self.numbers = StatsView()
         self.state = MediaView()
@@ -166,6 +167,8 @@ class FakeMedia:
     async def close(self) -> None:
         self.closed += 1
         self._do("close")
+        if self.close_waits_for is not None:
+            await self.close_waits_for.wait()
 
 
 class FakeCore:

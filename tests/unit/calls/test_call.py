@@ -437,3 +437,53 @@ async def test_media_states_are_told() -> None:
     emit(media.CodecChanged(codec="opus"))
     emit(media.PathTrouble(kind="socket", detail="x"))
     assert (await world.types())[-3:] == ["call.updated", "call.media_stalled", "call.updated"]
+
+
+@virtual
+async def test_an_incoming_call_that_stops_ringing_by_itself_is_no_answer() -> None:
+    world = CallWorld()
+    call = await in_state(world, "incoming")
+    world.ended(call, sip.EndCause.NO_ANSWER, by=sip.Party.SYSTEM, status=480)
+    end = call.view().end
+    assert end is not None
+    assert (end.cause, end.by, end.sip_code) == (EndCause.NO_ANSWER, "system", 480)
+
+
+@virtual
+async def test_a_hangup_while_an_offer_is_being_made_ends_once_and_closes_media() -> None:
+    world = CallWorld()
+    call = await world.active()
+    fake = world.media[call.id]
+    fake.work_s = 3.0
+    world.wants_offer(call, "t", sip.ModifyCause.RECOVERY)
+    await settle()
+    call.hangup()
+    world.tell(sip.DescriptionExpired(session=call.session or "", token="t"))
+    await asyncio.sleep(10)
+    assert (await world.types()).count("call.ended") == 1
+    assert fake.log == ["close"]
+    assert not world.core.of("supply")
+
+
+@virtual
+async def test_media_that_never_closes_has_a_deadline() -> None:
+    world = CallWorld()
+    call = await world.active()
+    blocked = asyncio.Event()
+    fake = world.media[call.id]
+    fake.close_waits_for = blocked
+    call.hangup()
+    assert await call.closed(6)
+    assert world.manager.find(call.id) is None
+
+
+@virtual
+async def test_hanging_up_a_call_that_rings_here_is_rejecting_it() -> None:
+    world = CallWorld()
+    call = await in_state(world, "incoming")
+    world.core.slow = True
+    call.hangup()
+    world.ended(call, sip.EndCause.REFUSED, by=sip.Party.LOCAL, status=480)
+    end = call.view().end
+    assert end is not None
+    assert (end.cause, end.by) == (EndCause.REJECTED, "local")

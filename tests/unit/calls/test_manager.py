@@ -219,6 +219,8 @@ async def test_everything_is_told_newest_first_and_found_after_the_end() -> None
         (recording.id, "finished", None)
     ]
     assert (await world.types())[-1] == "recording.finished"
+    world.manager.forget_recording("rec_none")
+    assert len(world.manager.recordings()) == 1
     world.manager.forget_recording(recording.id)
     assert world.manager.recordings() == ()
     for look in (world.manager.view, world.manager.stats, world.manager.playback):
