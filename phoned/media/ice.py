@@ -26,6 +26,8 @@ from phoned.tasks import Tasks
 
 COMPONENT = 1
 RECEIVE_BUFFER = 262_144
+READ_SIZE = 2_048
+"""More than `MAX_DATAGRAM`. asyncio's own 256 KiB, allocated anew for every datagram, double the cost of a read."""
 MAX_TRUSTED = 64
 """Peer addresses that passed an authenticated check, per agent."""
 DEAD_SERVER_S = 60.0
@@ -280,6 +282,8 @@ class IceAgent(Connection):
             except OSError as error:
                 self.owner.log.drop("bind", loop.time(), f"{address}: {error}")
                 continue
+            selector_transport: Any = transport
+            selector_transport.max_size = READ_SIZE
             found_socket = transport.get_extra_info("socket")
             found_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             name = transport.get_extra_info("sockname")
