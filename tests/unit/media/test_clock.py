@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 
 import pytest
 
@@ -44,16 +45,19 @@ def test_every_ticker_ticks_fifty_times_a_second_without_drift() -> None:
     run_virtual(main())
 
 
-def test_tickers_are_spread_over_the_phases() -> None:
+@pytest.mark.parametrize(
+    ("calls", "phases"), [(1, [1]), (20, [20]), (21, [20, 1]), (80, [20, 20, 20, 20]), (90, [22, 22, 23, 23])]
+)
+def test_a_few_calls_share_a_phase_and_many_are_spread(calls: int, phases: list[int]) -> None:
     async def main() -> None:
         clock = MediaClock(4)
-        tickers = [Counter() for _ in range(8)]
+        tickers = [Counter() for _ in range(calls)]
         for ticker in tickers:
             clock.add(ticker)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
         clock.stop()
-        starts = sorted(round((ticker.at[-1] % 0.02) * 1000) % 20 for ticker in tickers)
-        assert len(set(starts)) == 4
+        together = collections.Counter(round((ticker.at[-1] % 0.02) * 1000) % 20 for ticker in tickers)
+        assert sorted(together.values()) == sorted(phases)
 
     run_virtual(main())
 
