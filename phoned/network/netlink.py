@@ -43,6 +43,7 @@ GROUPS = (
     | RTMGRP_IPV6_RULE
 )
 DUMP_DEADLINE_S = 2.0
+MOST_READINGS = 5
 MOST_ROUTES = 4096
 MOST_ANSWERS = 64
 
@@ -108,18 +109,38 @@ def _dump_here(towards: tuple[IPAddress, ...]) -> Snapshot:
 async def _dump(towards: tuple[IPAddress, ...]) -> Snapshot:
     try:
         async with asyncio.timeout(DUMP_DEADLINE_S), AsyncIPRoute() as netlink:
-            links = [link async for link in await netlink.get_links()]
-            addresses = [address async for address in await netlink.get_addr()]
-            names = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in links}
-            routes: list[Route] = []
-            async for message in await netlink.get_routes():
-                if len(routes) < MOST_ROUTES:
-                    routes.extend(_routes(message, names))
-            answers = {address: await _answer(netlink, address, names) for address in towards}
+            return await _read(netlink, towards)
     except NetlinkError as error:
         raise OSError(error.code, f"netlink: {error}") from None
-    interfaces = tuple(_interface(link, addresses) for link in sorted(links, key=lambda link: int(link["index"])))
-    return Snapshot(interfaces=interfaces, routes=tuple(routes), answers=answers)
+
+
+async def _read(netlink: Any, towards: tuple[IPAddress, ...]) -> Snapshot:
+    """Links, addresses, routes, answers: four questions, and the network may move between two of them.
+
+    A snapshot whose routes are newer than its addresses would tell of a source that nobody has: so the addresses are
+    asked for again at the end, and all of it is if they differ. What moves later brings a message and another reading.
+    """
+    addresses = await _addresses(netlink)
+    for _ in range(MOST_READINGS):
+        links = [link async for link in await netlink.get_links()]
+        names = {int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in links}
+        routes: list[Route] = []
+        async for message in await netlink.get_routes():
+            if len(routes) < MOST_ROUTES:
+                routes.extend(_routes(message, names))
+        answers = {address: await _answer(netlink, address, names) for address in towards}
+        interfaces = tuple(_interface(link, addresses) for link in sorted(links, key=lambda link: int(link["index"])))
+        snapshot = Snapshot(interfaces=interfaces, routes=tuple(routes), answers=answers)
+        before, addresses = addresses, await _addresses(netlink)
+        if before == addresses:
+            return snapshot
+    raise OSError(errno.EAGAIN, "netlink: the network does not stand still")
+
+
+async def _addresses(netlink: Any) -> list[tuple[int, Address]]:
+    """Every address with the index of its interface."""
+    messages = [message async for message in await netlink.get_addr()]
+    return [(int(message["index"]), _address(message)) for message in messages if message["family"] in _FAMILIES]
 
 
 async def _answer(netlink: Any, address: IPAddress, names: dict[int, str]) -> Path | None:
@@ -135,7 +156,7 @@ async def _answer(netlink: Any, address: IPAddress, names: dict[int, str]) -> Pa
     return None
 
 
-def _interface(link: Any, addresses: Iterable[Any]) -> Interface:
+def _interface(link: Any, addresses: Iterable[tuple[int, Address]]) -> Interface:
     info = link.get_attr("IFLA_LINKINFO")
     return Interface(
         name=str(link.get_attr("IFLA_IFNAME")),
@@ -143,11 +164,7 @@ def _interface(link: Any, addresses: Iterable[Any]) -> Interface:
         kind=str(info.get_attr("IFLA_INFO_KIND") or "") if info is not None else "",
         up=bool(link["flags"] & _IFF_UP),
         carrier=bool(link["flags"] & _IFF_RUNNING),
-        addresses=tuple(
-            _address(message)
-            for message in addresses
-            if message["index"] == link["index"] and message["family"] in _FAMILIES
-        ),
+        addresses=tuple(address for index, address in addresses if index == link["index"]),
     )
 
 

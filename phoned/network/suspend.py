@@ -74,12 +74,22 @@ class SuspendWatch:
     def __init__(self, on_gap: Callable[[Gap], None], *, clocks: Callable[[], Reading] = read_clocks) -> None:
         self._on_gap = on_gap
         self._clocks = clocks
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Read the clocks now: somebody says that the machine is awake."""
+        self._nudged.set()
 
     async def run(self) -> None:
         """Never returns by itself. What ``on_gap`` raises is logged and goes no further."""
         last = self._clocks()
         while True:
-            await asyncio.sleep(TICK_S)
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._nudged.wait()
+            except TimeoutError:
+                pass  # the usual end: nobody said anything
+            self._nudged.clear()
             now = self._clocks()
             gap = gap_between(last, now)
             last = now

@@ -97,6 +97,26 @@ def test_each_gap_is_told_once_within_a_second(fails: bool, caplog: pytest.LogCa
     assert ("the listener for gaps failed" in caplog.text) is fails
 
 
+def test_a_nudge_has_the_clocks_read_at_once_and_the_gap_told_once() -> None:
+    gaps: list[tuple[float, Gap]] = []
+    clocks = Clocks()
+    watched = watch(gaps, clocks)
+
+    def wake() -> None:
+        clocks.slept_s = 60.0
+        watched.nudge()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(10.25, wake)
+        loop.call_later(20.0, watched.nudge)
+        await run_for(30, watched)
+
+    run_virtual(main())
+    ((at, gap),) = gaps
+    assert (at, gap.kind) == (1010.25, GapKind.SLEPT)
+
+
 def test_a_wall_clock_that_jumps_is_no_gap() -> None:
     """Neither clock is the wall clock: setting the time is not sleeping."""
     first, second = read_clocks(), read_clocks()
