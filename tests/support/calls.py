@@ -236,6 +236,7 @@ class FakeAccount:
 
     aor: str = "sip:alice@example.org"
     online: bool = True
+    settled: bool = True
     repairing: bool = False
     changes: int = 0
 

@@ -20,7 +20,7 @@ from phoned.errors import (
     PhonedError,
     Refused,
 )
-from phoned.model import CallRequest, CallState, EndCause, PlayRequest, RecordRequest, StatsView
+from phoned.model import CallRequest, CallState, EndCause, MediaView, PlayRequest, RecordRequest, StatsView
 from phoned.sip import events as sip
 from phoned.tasks import Tasks
 from tests.support.calls import CallWorld, raised, settle, virtual
@@ -357,3 +357,24 @@ async def test_a_crash_while_queued_is_contained() -> None:
     await settle()
     assert call.ended
     assert world.media[call.id].closed == 1
+
+
+@virtual
+async def test_calls_whose_address_is_gone_restart_ice_and_the_others_stay() -> None:
+    world = CallWorld()
+    gone, stays, placed = await world.active(), await world.active(), await world.place()
+    world.media[gone.id].state = MediaView(local="10.0.0.1:4000", remote="192.0.2.1:1")
+    world.media[stays.id].state = MediaView(local="[2001:db8::1]:4000", remote="192.0.2.1:2")
+    assert len(world.manager.media_pairs()) == 2
+    world.manager.on_network_moved(frozenset({"10.0.0.1"}), forced=False)
+    assert world.core.of("reinvite") == [(gone.session, "media")]
+    world.account.settled = False  # the flow is being replaced: its repair takes the restart along
+    world.manager.on_network_moved(frozenset({"2001:db8::1"}), forced=False)
+    placed.move(at_once=True)
+    assert len(world.core.of("reinvite")) == 1
+    world.wants_offer(stays, "t", sip.ModifyCause.RECOVERY)
+    await settle()
+    assert ("offer", "ice") in world.media[stays.id].log
+    world.account.settled = True
+    world.manager.on_network_moved(frozenset(), forced=True)
+    assert len(world.core.of("reinvite")) == 3
