@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from phoned.calls.audio import CallAudio
-from phoned.calls.ending import end_of, lost_reason, refusal_of
+from phoned.calls.ending import end_of, lost_reason, reason_header, refusal_of
 from phoned.calls.modify import Modifications
 from phoned.calls.negotiation import Negotiation
 from phoned.calls.ports import CallMedia, CallSignaling
@@ -196,8 +196,7 @@ class Call:
         if self.session is None:
             self._finish(EndView(cause=cause or EndCause.CANCELED, by=by))
         else:
-            header = f'SIP;cause=200;text="{_quotable(reason)}"' if reason else None
-            self._signaling.hangup(self.session, header)
+            self._signaling.hangup(self.session, reason_header(reason) if reason else None)
         return self.view()
 
     def give_up(self, cause: EndCause) -> None:
@@ -449,7 +448,3 @@ class Call:
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed; the call ends", name, exc_info=error)
         self.give_up(EndCause.FAILED)
-
-
-def _quotable(text: str) -> str:
-    return "".join(character for character in text if character.isprintable() and character not in '"\\')[:120]

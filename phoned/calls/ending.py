@@ -113,3 +113,9 @@ def refusal_of(call: CallView) -> PhonedError:
     if end is not None and end.sip_code is not None:
         return Refused(end.sip_code, end.sip_reason or "")
     return Gone(f"call {call.id} has ended")
+
+
+def reason_header(text: str) -> str:
+    """A Reason header value (RFC 3326) with words of a person's, which cannot break out of their quotes."""
+    words = "".join(character for character in text if character.isprintable() and character not in '"\\')[:120]
+    return f'SIP;cause=200;text="{words}"'
