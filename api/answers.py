@@ -163,6 +163,49 @@ class Lines(Answer):
     capacity: int
 
 
+class Interface(Answer):
+    """``addresses`` as ``192.0.2.2/24``; ``ignored`` by configuration."""
+
+    name: str
+    kind: str
+    up: bool
+    carrier: bool
+    addresses: list[str]
+    ignored: bool
+
+
+class NetworkRoute(Answer):
+    """``destination`` is ``default`` or a prefix."""
+
+    destination: str
+    family: Literal["ipv4", "ipv6"]
+    device: str | None
+    gateway: str | None
+    source: str | None
+    metric: int
+    table: int
+
+
+class NetworkChange(Answer):
+    """A change that mattered, with its reasons in words."""
+
+    generation: int
+    at: Moment
+    reasons: list[str]
+    became_unusable: list[str]
+    trigger: str | None
+
+
+class Network(Answer):
+    """The machine's network as the phone sees it; the newest change last."""
+
+    generation: int
+    source: str
+    interfaces: list[Interface]
+    routes: list[NetworkRoute]
+    changes: list[NetworkChange]
+
+
 class Status(Answer):
     version: str
     node: str
@@ -170,7 +213,7 @@ class Status(Answer):
     draining: bool
     accounts: list[Account]
     calls: Lines
-    network: dict[str, Any] | None
+    network: Network | None
     event_seq: int
 
 

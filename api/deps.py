@@ -16,8 +16,8 @@ from api.access import Access, Principal
 from api.gate import admit, principal
 from api.idempotency import Idempotency
 from phoned.events import EventBus
-from phoned.phone import PhoneControl
 from phoned.plain import dumps, plain
+from phoned.service import PhoneControl
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,8 +12,8 @@ from typing import Any
 from phoned.clock import rfc3339, wall_clock
 from phoned.events import Event, EventBus, Subscription
 from phoned.ids import new_id
-from phoned.phone import PhoneControl
 from phoned.plain import envelope, plain
+from phoned.service import PhoneControl
 
 BACKLOG = 256
 PAGE = 256

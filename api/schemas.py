@@ -189,3 +189,9 @@ class Tag(Body):
     """Tags to merge into the call's."""
 
     tags: Tags
+
+
+class UseProxy(Body):
+    """Which outbound proxy to use; ``auto`` leaves it to recovery."""
+
+    use: Literal["primary", "backup", "auto"]

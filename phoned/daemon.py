@@ -38,6 +38,7 @@ from phoned.notify import Notifier
 from phoned.phases import Phase, Phases
 from phoned.phone import Phone
 from phoned.recording.recover import recover
+from phoned.roaming import Roaming, source_of
 from phoned.service import ServicePlugin, installed_services
 from phoned.signaling import Signaling, SystemRandom
 from phoned.sip.account import Limits
@@ -167,10 +168,19 @@ class Daemon:
             bus=self.bus,
         )
         self.signaling.connect(self.accounts, self.calls)
+        self.roaming = Roaming(
+            source=source_of(config.network),
+            ignore_interfaces=config.network.ignore_interfaces,
+            accounts=self.accounts,
+            calls=self.calls,
+            bus=self.bus,
+        )
+        phases.add(Phase.NETWORK, "network", self.roaming.close, BUDGET_S)
         self.phone = Phone(
             accounts=self.accounts,
             calls=self.calls,
             bus=self.bus,
+            network=self.roaming,
             recordings_dir=config.media.recordings_dir,
             version=version("phoned"),
             node=socket.gethostname(),
@@ -180,6 +190,7 @@ class Daemon:
         phases.add(Phase.ACCOUNTS, "accounts", self._close_accounts, ACCOUNTS_BUDGET_S + GRACE_S)
         for account in config.accounts:
             await self._add_account(account, links)
+        await self.roaming.start()
         phases.add(Phase.CALLS, "calls", lambda: self.calls.end_all(CALLS_BUDGET_S), CALLS_BUDGET_S + GRACE_S)
 
     async def _close_accounts(self) -> None:

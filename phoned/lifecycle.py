@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from phoned.events import EventBus
 from phoned.model import AccountState, AccountView, PhoneStatus
 from phoned.notify import Notifier
-from phoned.phone import PhoneControl
+from phoned.service import PhoneControl
 from phoned.tasks import Tasks
 from phoned.watchdog import Due, Watchdog
 

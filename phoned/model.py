@@ -339,6 +339,7 @@ class PhoneStatus:
     calls_active: int
     calls_capacity: int
     event_seq: int
+    network: NetworkView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

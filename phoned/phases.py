@@ -19,14 +19,15 @@ log = logging.getLogger(__name__)
 class Phase(IntEnum):
     """The order of the end: nothing new, then what talks to others, then what keeps what was said."""
 
-    CALLS = 1
-    ACCOUNTS = 2
-    FLOWS = 3
-    MEDIA = 4
-    EVENTS = 5
-    SERVICES = 6
-    TASKS = 7
-    STORE = 8
+    NETWORK = 1
+    CALLS = 2
+    ACCOUNTS = 3
+    FLOWS = 4
+    MEDIA = 5
+    EVENTS = 6
+    SERVICES = 7
+    TASKS = 8
+    STORE = 9
 
 
 _UNHURRIED = frozenset({Phase.EVENTS, Phase.STORE})

@@ -53,7 +53,6 @@ def plain(value: object) -> Any:
 def _status(status: PhoneStatus) -> dict[str, Any]:
     rendered = {field.name: plain(getattr(status, field.name)) for field in fields(status)}
     rendered["calls"] = {"active": rendered.pop("calls_active"), "capacity": rendered.pop("calls_capacity")}
-    rendered.setdefault("network", None)
     return rendered
 
 

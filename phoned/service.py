@@ -9,12 +9,122 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from inspect import ismethod
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
 from phoned.events import EventBus
-from phoned.phone import PhoneControl
+from phoned.model import (
+    AccountView,
+    CallRequest,
+    CallView,
+    DtmfRequest,
+    NetworkView,
+    PhoneStatus,
+    PlaybackView,
+    PlayRequest,
+    RecordingView,
+    RecordRequest,
+    StatsView,
+    Wait,
+)
+
+
+class PhoneControl(Protocol):
+    """Commands and views. Every coroutine has a deadline inside; none waits for ever."""
+
+    def status(self) -> PhoneStatus: ...
+
+    def accounts(self) -> tuple[AccountView, ...]: ...
+
+    def account(self, account: str) -> AccountView:
+        """Raises `NotFound`."""
+        ...
+
+    async def register(self, account: str) -> AccountView:
+        """Wish the account registered; returns at once."""
+        ...
+
+    async def unregister(self, account: str) -> AccountView: ...
+
+    async def retry(self, account: str) -> AccountView:
+        """Jump the back-off queue."""
+        ...
+
+    async def use_proxy(self, account: str, use: Literal["primary", "backup", "auto"]) -> AccountView:
+        """Begin to move to an outbound proxy, make before break; returns at once. Raises `NotFound`, and `WrongState`
+        for a backup that is not configured."""
+        ...
+
+    def network(self) -> NetworkView:
+        """The machine's network as the phone sees it."""
+        ...
+
+    async def network_changed(self) -> NetworkView:
+        """Look at the network now, and repair what a change asks for."""
+        ...
+
+    async def place_call(self, request: CallRequest, wait: Wait = "none") -> CallView:
+        """A new outgoing call. With ``wait`` returns once it rings or is answered, and raises `Refused` when it was
+        refused and `DeadlineExceeded` when ``timeout_s`` ran out. Raises `NotFound`, `NotRegistered`, `Denied`,
+        `AtCapacity`, `Draining`, `InvalidValue` before anything is sent."""
+        ...
+
+    def calls(self) -> tuple[CallView, ...]:
+        """Live and ended calls that are still kept, newest first."""
+        ...
+
+    def call(self, call: str) -> CallView:
+        """Raises `NotFound`."""
+        ...
+
+    async def answer(self, call: str) -> CallView: ...
+
+    async def reject(self, call: str, code: int = 486, reason: str | None = None) -> CallView: ...
+
+    async def hangup(self, call: str, reason: str | None = None) -> CallView:
+        """Returns at once, also when repeated; an ended call stays as it is."""
+        ...
+
+    async def hold(self, call: str) -> CallView:
+        """Returns after the far end's 2xx; `Refused` leaves the state unchanged."""
+        ...
+
+    async def unhold(self, call: str) -> CallView: ...
+
+    async def mute(self, call: str, muted: bool) -> CallView: ...
+
+    async def dtmf(self, call: str, request: DtmfRequest) -> CallView:
+        """Returns once the digits are queued."""
+        ...
+
+    async def tag(self, call: str, tags: dict[str, str]) -> CallView:
+        """Merge ``tags`` into the call's."""
+        ...
+
+    async def reinvite(self, call: str, *, ice_restart: bool) -> CallView: ...
+
+    def stats(self, call: str) -> StatsView: ...
+
+    async def play(self, call: str, request: PlayRequest) -> PlaybackView: ...
+
+    def playback(self, playback: str) -> PlaybackView: ...
+
+    async def control_playback(self, playback: str, verb: Literal["pause", "resume", "stop"]) -> PlaybackView: ...
+
+    async def record(self, call: str, request: RecordRequest) -> RecordingView: ...
+
+    def recordings(self) -> tuple[RecordingView, ...]: ...
+
+    def recording(self, recording: str) -> RecordingView: ...
+
+    async def control_recording(self, recording: str, verb: Literal["pause", "resume", "stop"]) -> RecordingView: ...
+
+    async def delete_recording(self, recording: str) -> None: ...
+
+    def recording_path(self, recording: str) -> Path:
+        """Where the file of a finished recording lies."""
+        ...
 
 
 class KeyValue(Protocol):

@@ -60,6 +60,19 @@ def register(context: typer.Context, account: AccountName, as_json: Json = False
     on.show(on.client.post(f"/v1/accounts/{segment(account)}/retry"), lambda view: output.accounts([view]))
 
 
+@command("proxy")
+def proxy(
+    context: typer.Context,
+    account: AccountName,
+    use: Annotated[Literal["primary", "backup", "auto"], typer.Argument(help="Where to go; auto: recovery chooses.")],
+    as_json: Json = False,
+) -> None:
+    """Move an account to its primary or backup outbound proxy, make before break."""
+    on = session(context, as_json)
+    moved = on.client.post(f"/v1/accounts/{segment(account)}/outbound-proxy", {"use": use})
+    on.show(moved, lambda view: output.accounts([view]))
+
+
 @command("unregister")
 def unregister(context: typer.Context, account: AccountName, as_json: Json = False) -> None:
     """Take an account off its registrar."""

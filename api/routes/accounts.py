@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from api import answers
+from api import answers, schemas
 from api.deps import Api, Route, answer
 
 router = APIRouter(prefix="/v1/accounts", route_class=Route, tags=["accounts"])
@@ -39,3 +39,9 @@ async def unregister(api: Api, account: str) -> Response:
 async def retry(api: Api, account: str) -> Response:
     """Do not wait for the back-off to pass."""
     return answer(await api.phone.retry(account))
+
+
+@router.post("/{account}/outbound-proxy", response_model=answers.Account, status_code=202)
+async def outbound_proxy(api: Api, account: str, body: schemas.UseProxy) -> Response:
+    """Go to the primary or the backup outbound proxy, or let recovery choose. 202: the move has begun."""
+    return answer(await api.phone.use_proxy(account, body.use), 202)

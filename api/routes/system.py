@@ -21,6 +21,7 @@ LINKS = {
     "accounts": "/v1/accounts",
     "calls": "/v1/calls",
     "recordings": "/v1/recordings",
+    "network": "/v1/network",
     "events": "/v1/events",
     "events_websocket": "/v1/events/ws",
     "tickets": "/v1/tickets",

@@ -145,6 +145,11 @@ class Account:
         return self.state in (S.ONLINE, S.SUSPECT) and self._flow is not None and self._flow.registered is not None
 
     @property
+    def settled(self) -> bool:
+        """True while the flow in use is not about to be replaced."""
+        return self.state is S.ONLINE and self._candidate is None and self._dialling is None
+
+    @property
     def repairing(self) -> bool:
         """True while a flow is being sought, so that a call may be queued for a moment."""
         return self.desired == "registered" and self.state in (S.CONNECTING, S.REGISTERING, S.BACKOFF)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from phoned.model import (
     HoldView,
     MediaState,
     MediaView,
+    NetworkView,
     OutboundProxyView,
     Peer,
     PhoneStatus,
@@ -52,7 +54,7 @@ def account_view(account: str, state: AccountState = AccountState.ONLINE) -> Acc
         since=EPOCH,
         desired="registered",
         registration=RegistrationView(expires_at=EPOCH + timedelta(seconds=120), contact="sip:x@y", flow_generation=1),
-        outbound_proxy=OutboundProxyView(active="wss://edge/ws", primary="wss://edge/ws"),
+        outbound_proxy=OutboundProxyView(active="wss://edge/ws", primary="wss://edge/ws", backup="wss://other/ws"),
     )
 
 
@@ -64,6 +66,7 @@ class FakePhone:
         self.recordings_dir = recordings_dir
         self.capacity = capacity
         self.draining = False
+        self.network_generation = 1
         self.refusal: errors.PhonedError | None = None
         self.denied: Mapping[str, str] = {"112": "emergency_disabled", "0900": "destination_denied"}
         self.placed: list[CallRequest] = []
@@ -155,6 +158,23 @@ class FakePhone:
 
     async def retry(self, account: str) -> AccountView:
         return self.account(account)
+
+    async def use_proxy(self, account: str, use: Literal["primary", "backup", "auto"]) -> AccountView:
+        view = self.account(account)
+        proxy = view.outbound_proxy
+        if use == "backup" and proxy.backup is None:
+            raise errors.WrongState(f"account {account} has no backup outbound proxy", state="no_backup")
+        active = proxy.backup if use == "backup" and proxy.backup else proxy.primary
+        view = replace(view, outbound_proxy=replace(proxy, mode=use, active=proxy.active if use == "auto" else active))
+        self._accounts[account] = view
+        return view
+
+    def network(self) -> NetworkView:
+        return NetworkView(generation=self.network_generation, source="fake")
+
+    async def network_changed(self) -> NetworkView:
+        self.network_generation += 1
+        return self.network()
 
     async def place_call(self, request: CallRequest, wait: Wait = "none") -> CallView:
         account = self.account(request.account)

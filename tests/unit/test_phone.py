@@ -14,14 +14,28 @@ from phoned.accounts.account import Account
 from phoned.accounts.policy import AccountPolicy
 from phoned.accounts.registry import Accounts
 from phoned.errors import Gone, NotFound, WrongState
-from phoned.model import AccountState, CallRequest, CallState, DtmfRequest, PlayRequest, RecordRequest
-from phoned.phone import Phone, PhoneControl
+from phoned.model import AccountState, CallRequest, CallState, DtmfRequest, NetworkView, PlayRequest, RecordRequest
+from phoned.phone import Phone
+from phoned.service import PhoneControl
 from phoned.sip.events import ModifyCause
 from phoned.tasks import Tasks
 from phoned.transport.flow import FlowTarget
 from tests.support.accounts import Listener
 from tests.support.calls import CallWorld, raised, settle, virtual
 from tests.support.flows import FakeDialer, FakeSignaling
+
+
+class FakeNetwork:
+    """`phoned.phone.NetworkWatch`."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+    def view(self) -> NetworkView:
+        return NetworkView(generation=self.generation, source="fake")
+
+    def trigger(self, reason: str) -> None:
+        self.generation += 1
 
 
 class Desk(CallWorld):
@@ -46,6 +60,7 @@ class Desk(CallWorld):
             accounts=accounts,
             calls=self.manager,
             bus=self.bus,
+            network=FakeNetwork(),
             recordings_dir=recordings,
             version="1",
             node="n",
@@ -201,3 +216,18 @@ async def test_a_deleted_recording_is_stopped_first_and_its_file_goes(tmp_path: 
     assert isinstance(await raised(desk.phone.delete_recording(view.id)), NotFound)
     call.hangup()
     assert await call.closed(5)
+
+
+@virtual
+async def test_the_network_and_the_proxy_are_asked_of_those_who_know() -> None:
+    desk = Desk()
+    assert desk.phone.network().source == "fake"
+    assert (await desk.phone.network_changed()).generation == 1
+    status = desk.phone.status()
+    assert status.network is not None
+    assert status.network.generation == 1
+    assert (await desk.phone.use_proxy("a", "primary")).outbound_proxy.mode == "primary"
+    with pytest.raises(WrongState):
+        await desk.phone.use_proxy("a", "backup")
+    with pytest.raises(NotFound):
+        await desk.phone.use_proxy("nobody", "auto")
