@@ -25,7 +25,7 @@ from av import AudioFrame, AudioResampler
 
 from phoned.tasks import Tasks
 from tests.bench.end import Json, serve
-from tests.bench.speech import speech
+from tests.bench.speech import frames, start_of
 
 
 class Speech(MediaStreamTrack):
@@ -36,7 +36,8 @@ class Speech(MediaStreamTrack):
     def __init__(self, rate: int, number: int) -> None:
         super().__init__()
         self._rate = rate
-        self._samples = np.roll(np.frombuffer(speech(rate), np.int16), -number * 37 % 400 * (rate // 50))
+        self._sound = frames(rate)
+        self._start = start_of(number)
         self._count = 0
         self._began: float | None = None
 
@@ -46,8 +47,8 @@ class Speech(MediaStreamTrack):
             self._began = time.time()
         else:
             await asyncio.sleep(self._began + self._count * 0.02 - time.time())
-        start = self._count * size % len(self._samples)
-        frame = AudioFrame.from_ndarray(self._samples[start : start + size].reshape(1, -1), "s16", "mono")
+        sound = np.frombuffer(self._sound[(self._start + self._count) % len(self._sound)], np.int16)
+        frame = AudioFrame.from_ndarray(sound.reshape(1, -1), "s16", "mono")
         frame.sample_rate = self._rate
         frame.pts = self._count * size
         frame.time_base = Fraction(1, self._rate)
