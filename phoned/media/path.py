@@ -8,6 +8,7 @@ keys and no descriptions.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,6 +20,8 @@ from phoned.tasks import Tasks
 
 SEND_BACKLOG = 65_536
 """Bytes that may wait in a socket's own queue before packets are dropped instead."""
+PATIENCE_S = 0.15
+"""The least that the last probe of a row waits for its answer."""
 MAX_LINGER_S = 5.0
 """The longest that sockets of a left agent stay open."""
 
@@ -65,6 +68,7 @@ class IcePath:
         self._send: asyncio.DatagramTransport | None = None
         self._backlog: Callable[[], int] | None = None
         self._remote: tuple[str, int] = ("", 0)
+        self._source: str | None = None
         self._closed = False
 
     # -- life of an agent
@@ -139,6 +143,7 @@ class IcePath:
         self._send = pair.protocol.transport
         self._backlog = getattr(self._send, "get_write_buffer_size", None)  # a relay's transport has none
         self._remote = pair.remote_addr
+        self._source = source_towards(self._remote)
         self._heard.path_changed()
 
     async def _linger(self, agent: IceAgent) -> None:
@@ -180,7 +185,8 @@ class IcePath:
         return True
 
     async def probe(self, *, count: int = 3, spacing_s: float = 0.2) -> float | None:
-        """Ask the peer up to ``count`` times, ``spacing_s`` apart: the round trip time, or None when nobody answers."""
+        """Ask the peer up to ``count`` times, ``spacing_s`` apart: the round trip time, or None when nobody answers.
+        The last question is given three of the round trips that were measured, at least `PATIENCE_S`."""
         agent = self._current
         if agent is None:
             return None
@@ -191,7 +197,7 @@ class IcePath:
                 last = index == count - 1
                 done, asked = await asyncio.wait(
                     asked,
-                    timeout=None if last else spacing_s,
+                    timeout=max(PATIENCE_S, 3 * (self.rtt_s or 0.0)) if last else spacing_s,
                     return_when=asyncio.ALL_COMPLETED if last else asyncio.FIRST_COMPLETED,
                 )
                 answers = [task.result() for task in done if task.result() is not None]
@@ -211,6 +217,18 @@ class IcePath:
     def heard(self) -> bool:
         """Media has come in on the agent in use."""
         return self._current is not None and self._current.packets_received > 0
+
+    @property
+    def consented(self) -> bool:
+        """No consent check is missing its answer."""
+        return self._send is not None and self._current is not None and self._current.misses == 0
+
+    def rerouted(self) -> bool:
+        """The kernel would send to the peer from another address now than when the pair was nominated."""
+        if self._current is None or self._source is None:
+            return False
+        source = source_towards(self._remote)
+        return source is not None and source != self._source
 
     @property
     def rtt_s(self) -> float | None:
@@ -235,6 +253,17 @@ class IcePath:
         self._current = self._next = None
         for agent in tuple(self._left):
             await self._leave(agent)
+
+
+def source_towards(remote: tuple[str, int]) -> str | None:
+    """The address from which the kernel would send there; None without a route. Connecting UDP sends nothing."""
+    host, port = remote
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.connect((host, port))
+            return str(asking.getsockname()[0])
+    except OSError:
+        return None
 
 
 def _text(address: tuple[str, int]) -> str:

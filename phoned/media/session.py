@@ -23,12 +23,13 @@ from phoned.media.graph import AudioGraph
 from phoned.media.ice import IceFailed, RemoteIce
 from phoned.media.negotiation import Negotiation, Plan
 from phoned.media.options import SessionOptions
+from phoned.media.pulse import Pulse
 from phoned.media.sdp import Direction, write
 from phoned.media.sender import RtpSender
 from phoned.media.shared import Shared
 from phoned.media.state import MediaStateMachine
 from phoned.media.statistics import stats_view
-from phoned.media.stream import Stream
+from phoned.media.stream import EncoderFailed, Stream
 from phoned.media.transport import Peer, SecureTransport
 from phoned.model import (
     DtmfRequest,
@@ -168,8 +169,7 @@ class MediaSession:
             self._connecting = self._tasks.spawn("connect", self._connect(plan.ice))
         elif self._connecting is None:
             self._transport.end_collecting(keep=True)
-        if self._remove_from_clock is None:
-            self._remove_from_clock = self._shared.clock.add(self._stream)
+        self._tick()
 
     # -- the transport's life
 
@@ -240,7 +240,8 @@ class MediaSession:
 
     def _stream_crashed(self, error: Exception) -> None:
         self._remove_from_clock = None
-        self._fail(MediaFailure.INTERNAL, repr(error))
+        cause = MediaFailure.CODEC if isinstance(error, EncoderFailed) else MediaFailure.INTERNAL
+        self._fail(cause, repr(error))
 
     def _emit(self, event: MediaEvent) -> None:
         if not self._closed:
@@ -266,6 +267,20 @@ class MediaSession:
         """Codecs for the next description, the preferred one first (codec switch by re-INVITE)."""
         usable = codecs.available()
         self._wanted_codecs = tuple(name for name in names if name.lower() in usable)
+
+    @property
+    def wanted_codecs(self) -> tuple[str, ...]:
+        """Codecs for the next description, as their SDP names."""
+        return self._wanted_codecs
+
+    def renew_sender(self) -> None:
+        """A fresh encoder of the same codec, on the same SSRC and sequence, back on the clock if it fell off."""
+        self._stream.renew_sender()
+        self._tick()
+
+    def _tick(self) -> None:
+        if self._remove_from_clock is None and not self._closed:
+            self._remove_from_clock = self._shared.clock.add(self._stream)
 
     # -- digits
 
@@ -343,7 +358,15 @@ class MediaSession:
         """Ask the peer three times, 200 ms apart: the round trip time in seconds, None when nobody answers."""
         return await self._transport.path.probe()
 
+    def rerouted(self) -> bool:
+        """The kernel would send to the peer from another address than when the pair in use was chosen."""
+        return self._transport.path.rerouted()
+
     # -- views
+
+    def pulse(self) -> Pulse:
+        """What recovery must know of this moment."""
+        return self._stream.pulse()
 
     @property
     def state(self) -> MediaState:

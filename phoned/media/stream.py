@@ -13,6 +13,7 @@ from phoned.media.digits import Digits
 from phoned.media.events import CodecChanged, DtmfSent, Flowing, MediaEvent, RemoteHold
 from phoned.media.graph import AudioGraph
 from phoned.media.options import SessionOptions
+from phoned.media.pulse import Pulse
 from phoned.media.receiver import RtpReceiver
 from phoned.media.sdp import Agreement
 from phoned.media.sender import RtpSender
@@ -25,6 +26,10 @@ WATCH_TICKS = 5
 """Every so many ticks stalls and reports are looked at."""
 PTIME_S = 0.02
 _ALIVE = frozenset({MediaState.FLOWING, MediaState.QUIET, MediaState.STALLED})
+
+
+class EncoderFailed(Exception):
+    """The encoder raised: nothing leaves any more."""
 
 
 class Stream:
@@ -77,6 +82,35 @@ class Stream:
         if agreement.remote_hold != (before is not None and before.remote_hold):
             self._emit(RemoteHold(on=agreement.remote_hold))
 
+    def renew_sender(self) -> None:
+        """A fresh encoder of the codec in use; SSRC, sequence and timestamps go on."""
+        agreement = self.agreement
+        if agreement is None:
+            return
+        first = agreement.codecs[0]
+        self._codecs.pop(first.name, None)
+        self.sender.use(self._codec(first.name), first, agreement.telephone_event_for(first))
+        self.receiver.use(agreement)
+
+    def pulse(self) -> Pulse:
+        """What recovery must know of this moment."""
+        transport, agreement = self._transport, self.agreement
+        return Pulse(
+            ready=transport.ready,
+            heard_at=self.receiver.last_packet,
+            expected_since=self._expect_since,
+            expects=agreement is not None and agreement.direction.receives and not agreement.remote_hold,
+            heard_here=transport.path.heard,
+            stall_s=self._stall_s(),
+            sends=self._sending and transport.ready and not transport.path.paused and not self._options.opus_dtx,
+            sent=self.sender.packets,
+            unsent=self.sender.unsent,
+            consented=transport.path.consented,
+            rtt_s=transport.path.rtt_s,
+            ice_generation=transport.path.generation,
+            dtls_generation=transport.generation,
+        )
+
     def _codec(self, name: str) -> codecs.Codec:
         if name not in self._codecs:
             options = self._options
@@ -128,7 +162,10 @@ class Stream:
     def tick(self, now: float) -> None:
         """20 ms: one frame out, one frame in."""
         frame = self.graph.outgoing()
-        sent = self.sender.tick(frame, sending=self._sending and self._transport.ready)
+        try:
+            sent = self.sender.tick(frame, sending=self._sending and self._transport.ready)
+        except Exception as error:
+            raise EncoderFailed(repr(error)) from error
         if sent is not None:
             self._emit(DtmfSent(digit=sent))
         heard = self.receiver.frame(now)
