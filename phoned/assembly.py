@@ -66,6 +66,7 @@ def policy_of(account: AccountConfig, proxy_credential: Secret | None = None) ->
         target=target_of(account, account.outbound_proxy, proxy_credential),
         target_backup=target_of(account, backup, proxy_credential) if backup else None,
         schedule=schedule_of(recovery),
+        contact_is_local=account.contact_host == "local_ip",
         keepalive_s=recovery.keepalive_s,
         keepalive_timeout_s=recovery.keepalive_timeout_s,
         refresh_before_expiry_s=recovery.refresh_before_expiry_s,
@@ -102,6 +103,7 @@ def parameters_of(
         cseq=cseq,
         expires_s=round(account.recovery.register_expires_s),
         in_dialog_auth=account.in_dialog_auth,
+        contact_is_local=account.contact_host == "local_ip",
         allow_refer=allow_refer,
         user_agent=user_agent,
     )

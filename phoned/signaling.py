@@ -104,10 +104,11 @@ class Signaling:
         """Make the core forget an account and end its sessions silently."""
         self._turn(self._agent.remove_account(account, self._now()))
 
-    def attach(self, account: str, flow: Flow) -> None:
-        """A flow that was just dialled. It must be attached before its first message is delivered."""
+    def attach(self, account: str, flow: Flow, *, sent_by: str | None = None) -> None:
+        """A flow that was just dialled. It must be attached before its first message is delivered. ``sent_by``: what
+        Via says of us, ``host:port``; None makes an ``.invalid`` name."""
         self._flows[flow.generation] = (account, flow)
-        parameters = FlowParameters(transport=flow.transport)
+        parameters = FlowParameters(transport=flow.transport, sent_by=sent_by)
         self._turn(self._agent.flow_up(flow.generation, account, parameters, self._now()))
 
     def on_message(self, flow: Flow, data: bytes) -> None:

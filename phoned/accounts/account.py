@@ -402,7 +402,7 @@ class Account:
             self._flow = tracked
         else:
             self._candidate = tracked
-        self._signaling.attach(self.id, flow)
+        self._signaling.attach(self.id, flow, sent_by=str(flow.local) if policy.contact_is_local else None)
         self._reconsider()
 
     def _register(self, tracked: TrackedFlow | None) -> None:

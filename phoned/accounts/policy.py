@@ -17,6 +17,8 @@ class AccountPolicy:
     target: FlowTarget
     target_backup: FlowTarget | None = None
     schedule: Schedule = field(default_factory=Schedule)
+    contact_is_local: bool = False
+    """Via and Contact name our own address and port instead of an ``.invalid`` host (RFC 7118 5)."""
     keepalive_s: float = 60.0
     keepalive_timeout_s: float = 5.0
     refresh_before_expiry_s: float | None = None
@@ -37,7 +39,7 @@ class AccountPolicy:
 class AccountSignaling(FlowListener, Protocol):
     """What an account needs of `phoned.signaling.Signaling`, which hears its flows."""
 
-    def attach(self, account: str, flow: Flow) -> None: ...
+    def attach(self, account: str, flow: Flow, *, sent_by: str | None = None) -> None: ...
 
     def register(self, account: str, flow: Flow, *, expires_s: int | None = None) -> None: ...
 
@@ -67,7 +69,8 @@ class AccountListener(Protocol):
         ...
 
 
-LEAST_KEEPALIVE_S = 5.0
+LEAST_HALF_EXPIRY_S = 1.0
+"""A registrar that grants next to nothing is not hammered for it."""
 FLOW_TIMER_SHARE = 0.8
 """Ping well within what the server's Flow-Timer promises to wait (RFC 5626 4.4.1)."""
 
@@ -78,7 +81,7 @@ def refresh_in_s(policy: AccountPolicy, registered: Registered) -> float:
         latest = registered.expires_s - policy.refresh_before_expiry_s
     else:
         latest = registered.expires_s / 2
-    return max(min(policy.keepalive_s, latest), LEAST_KEEPALIVE_S)
+    return min(policy.keepalive_s, max(latest, LEAST_HALF_EXPIRY_S))
 
 
 def ping_interval_s(policy: AccountPolicy, registered: Registered | None, calls_up: int) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from phoned.calls.audio import CallAudio
-from phoned.calls.ending import end_of, lost_reason, reason_header, refusal_of
+from phoned.calls.ending import cause_of_refusal, end_of, lost_reason, reason_header, refusal_of
 from phoned.calls.modify import Modifications
 from phoned.calls.negotiation import Negotiation
 from phoned.calls.ports import CallMedia, CallSignaling
@@ -176,7 +176,7 @@ class Call:
     def reject(self, code: int, reason: str | None) -> CallView:
         """Refuse an incoming call with a final status."""
         self._require("reject", C.RINGING, direction="in")
-        before, self._end_as = self._end_as, (EndCause.REJECTED, "local")
+        before, self._end_as = self._end_as, (cause_of_refusal(code, was_ringing=True), "local")
         try:
             self._signaling.reject(self._session(), code, reason or "")
         except PhonedError:
@@ -338,7 +338,7 @@ class Call:
     def on_remote_hold(self, on: bool) -> None:
         """The far end held or resumed."""
         self._view = replace(self._view, hold=HoldView(remote=on))
-        self.publish("call.updated")
+        self.publish("call.held" if on else "call.unheld")
 
     def offer_again(self, *, ice_restart: bool, rebuild: bool) -> None:
         """Media asks for a new offer when the dialog allows it."""

@@ -135,11 +135,9 @@ class AudioGraph:
         # every source is asked in every tick: what is not said now is gone, not late
         over = [frame for source in self.overlays if (frame := source.read()) is not None]
         base = [frame for source in self.sources if (frame := source.read()) is not None]
-        if over:
-            return mix(over)
-        if self.muted or self.held or not base:
-            return None
-        return mix(base)
+        if self.muted or self.held:
+            return None  # the far end hears nothing of us, whatever speaks
+        return mix(over or base) if over or base else None
 
     def incoming(self, frame: bytes | None) -> None:
         """20 ms were heard; None: nothing came."""

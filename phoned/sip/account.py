@@ -38,6 +38,8 @@ class AccountParameters:
     secret: str | None = field(default=None, repr=False)
     contact_user: str | None = None
     contact_host: str | None = None
+    contact_is_local: bool = False
+    """Contact names what the flow is ``sent_by``, for servers that want an address."""
     instance_id: str = ""
     """``urn:uuid:…`` (RFC 5626 4.1); empty: the core makes one up, which does not outlive the process."""
     reg_id: int = 1

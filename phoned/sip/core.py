@@ -73,6 +73,7 @@ class AccountCore:
                 display_name=parameters.display_name,
                 contact_user=parameters.contact_user,
                 contact_host=parameters.contact_host,
+                contact_is_local=parameters.contact_is_local,
                 auth_username=parameters.auth_username,
                 secret=parameters.secret,
                 route=parameters.route,

@@ -253,7 +253,7 @@ class FlowSuspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogChanged:
-    """The dialog's durable state changed; `UserAgent.snapshot` gives it for the journal."""
+    """What is worth to be kept of the session changed; `UserAgent.snapshot` gives it for the journal."""
 
     session: SessionId
 

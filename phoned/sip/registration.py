@@ -12,7 +12,7 @@ pre-emptive credentials are challenged, the challenge is answered as if none had
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from phoned.errors import AtCapacity
@@ -29,6 +29,7 @@ from phoned.sip.events import (
     Unregistered,
 )
 from phoned.sip.fields import NameAddr
+from phoned.sip.grammar import parse_host_port
 from phoned.sip.headers import Headers
 from phoned.sip.io import FlowId, Random
 from phoned.sip.message import Request, Response
@@ -82,6 +83,8 @@ class RegistrationParameters:
     display_name: str | None = None
     contact_user: str | None = None
     contact_host: str | None = None
+    contact_is_local: bool = False
+    """The Contact's host and port are what the flow is ``sent_by``; they change with the flow."""
     contact_transport: str | None = "ws"
     """``transport`` of the Contact URI: ``ws`` for WS and WSS alike (RFC 7118 5.2.4)."""
     auth_username: str | None = None
@@ -172,6 +175,9 @@ class Registration:
         if attempt is not None and attempt.flow == flow and attempt.expires_s > 0:
             return []
         wanted = self._parameters.expires_s if expires_s is None else expires_s
+        if self._parameters.contact_is_local:
+            host, port = parse_host_port(self._layer.sent_by(flow))
+            self._contact = replace(self._contact, host=host, port=port)
         return self._begin(_Attempt(flow=flow, expires_s=max(wanted, self._least_expires_s, 1)), now)
 
     def unregister(self, flow: FlowId, now: float) -> list[Event]:

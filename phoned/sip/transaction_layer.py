@@ -152,6 +152,11 @@ class TransactionLayer:
             entry.wire.send(request)
         return request
 
+    def request_of(self, key: TransactionKey) -> Request | None:
+        """The request of a live client transaction as it was sent, with our Via."""
+        entry = self._table.clients.get(key)
+        return None if entry is None else entry.transaction.request
+
     def cancel(self, key: TransactionKey, now: float, *, reason: str | None = None) -> bool:
         """Cancel the INVITE ``key`` (RFC 3261 9.1): at once when it has a provisional response, else after the first.
 

@@ -348,11 +348,13 @@ class UserAgent:
     # --- journal
 
     def snapshot(self, session: SessionId) -> Mapping[str, Any]:
-        """The confirmed dialog as plain JSON-able values. Raises WrongState before the call is answered."""
+        """The session as plain JSON-able values. Raises WrongState while there is nothing worth to be kept: before the
+        answer of an incoming call, before the INVITE of an outgoing one."""
         return journal.snapshot(self._sessions.live_one(session))
 
     def restore(self, account: AccountId, snapshot: Mapping[str, Any], now: float) -> SessionId:
-        """A session from an earlier life; `reinvite` it when a flow is registered. Raises `InvalidValue`."""
+        """A session from an earlier life; `reinvite` it, or hang up. One that was not answered has ended, and is
+        cancelled on the next flow. Raises `InvalidValue`."""
         known = self._account(account)
         session = self._new_session(known, -1 if known.flow is None else known.flow, InviteState.CONFIRMED)
         journal.restore(session, snapshot, now)

@@ -126,12 +126,12 @@ async def test_two_phones_call_each_other_with_sound_hold_and_digits(phones: Pho
 
     held = await alice.phone.hold(placed.id)
     assert held.hold.local
-    await his.until("call.updated", lambda data: data["call"].hold.remote)
+    await his.until("call.held", lambda data: data["call"].hold.remote)
     back = await alice.phone.unhold(placed.id)
     assert not back.hold.local
-    await his.until("call.updated", lambda data: not data["call"].hold.remote)
+    await his.until("call.unheld", lambda data: not data["call"].hold.remote)
     await bob.phone.hold(incoming.id)
-    await hers.until("call.updated", lambda data: data["call"].hold.remote)
+    await hers.until("call.held", lambda data: data["call"].hold.remote)
     await bob.phone.unhold(incoming.id)
 
     await alice.phone.dtmf(placed.id, DtmfRequest(digits="1#"))
@@ -160,7 +160,7 @@ async def test_a_call_is_rejected_and_a_call_is_given_up_before_the_answer(phone
     end = (await hers.until("call.ended")).data["call"].end
     assert (end.cause, end.sip_code) == (EndCause.BUSY, 486)
     end = (await his.until("call.ended")).data["call"].end
-    assert (end.cause, end.by) == (EndCause.REJECTED, "local")
+    assert (end.cause, end.by) == (EndCause.BUSY, "local")
 
     second = await alice.phone.place_call(call_to("bob"), wait="ringing")
     incoming = (await his.until("call.incoming")).data["call"]

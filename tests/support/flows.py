@@ -89,7 +89,7 @@ class FakeSignaling:
     account: object = None
     unregister_error: Exception | None = None
 
-    def attach(self, account: str, flow: Flow) -> None:
+    def attach(self, account: str, flow: Flow, *, sent_by: str | None = None) -> None:
         self.attached.append(flow.generation)
 
     def register(self, account: str, flow: Flow, *, expires_s: int | None = None) -> None:

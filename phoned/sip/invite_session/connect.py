@@ -115,6 +115,7 @@ def _send(s: InviteSession, caller: CallerFacts, request: Request, now: float, *
         s.enter(InviteState.CALLING)
     caller.number = cseq(request).number
     caller.invite = s.send(Purpose.INVITE, request, now, tries=tries)
+    s.emit(DialogChanged(session=s.id))
 
 
 def drop_leg(s: InviteSession, leg: Leg) -> None:

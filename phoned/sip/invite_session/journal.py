@@ -1,14 +1,22 @@
-"""A confirmed session as plain JSON-able values, and back: for the journal that outlives the process."""
+"""A session as plain JSON-able values, and back: for the journal that outlives the process.
+
+An answered session goes on where its snapshot was taken. Of an unanswered outgoing one only the INVITE is kept: its
+answer can not find us any more, so that all that is left to do is to cancel it (RFC 3261 9.1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from phoned.errors import InvalidValue, WrongState
+from phoned.errors import InvalidValue, MalformedMessage, WrongState
+from phoned.sip.accessors import cseq, from_, to, via_top
 from phoned.sip.dialog import Dialog, DialogState
+from phoned.sip.headers import Headers
 from phoned.sip.invite_session import modify
-from phoned.sip.invite_session.state import Leg
+from phoned.sip.invite_session.state import CallerFacts, Deadline, InviteState, Leg
+from phoned.sip.message import Request
+from phoned.sip.uri import Uri
 
 if TYPE_CHECKING:
     from phoned.sip.invite_session.session import InviteSession
@@ -16,24 +24,37 @@ if TYPE_CHECKING:
 VERSION = 1
 CSEQ_SKIP = 100
 """Numbers that may have been used after the last snapshot was written."""
+ORPHAN_LINGER_S = 300.0
+"""How long the CANCEL of an INVITE from an earlier life waits for a flow."""
+
+_KEPT = ("Via", "Route", "From", "To", "Call-ID", "CSeq")
+"""What a CANCEL takes over from its INVITE; nothing else of it is kept, no credentials above all."""
 
 
 def snapshot(s: InviteSession) -> dict[str, Any]:
-    """Raises WrongState before the session is answered."""
+    """Raises WrongState for an incoming session that is not answered, and before the INVITE of an outgoing one."""
     leg = s.leg
-    if leg is None or leg.dialog.state is not DialogState.CONFIRMED:
+    if leg is not None and leg.dialog.state is DialogState.CONFIRMED:
+        return {
+            "version": VERSION,
+            "dialog": leg.dialog.snapshot(),
+            "methods": sorted(leg.methods),
+            "session_interval_s": s.timer.interval_s,
+            "local_refresher": s.timer.local_refresher,
+        }
+    key = s.caller.invite.key if s.caller is not None and s.caller.invite is not None else None
+    sent = None if key is None else s.core.layer.request_of(key)
+    if sent is None:
         raise WrongState("the call is not answered", state=s.state, allowed_in=("accepted", "confirmed"))
-    return {
-        "version": VERSION,
-        "dialog": leg.dialog.snapshot(),
-        "methods": sorted(leg.methods),
-        "session_interval_s": s.timer.interval_s,
-        "local_refresher": s.timer.local_refresher,
-    }
+    headers = [[name, value] for name, value in sent.headers if name in _KEPT]
+    return {"version": VERSION, "invite": {"uri": sent.uri, "headers": headers}}
 
 
 def restore(s: InviteSession, values: Mapping[str, Any], now: float) -> None:
     """Continue where the snapshot was taken. Raises InvalidValue."""
+    if values.get("version") == VERSION and isinstance(values.get("invite"), Mapping):
+        _restore_orphan(s, values["invite"], now)
+        return
     dialog, methods, interval = values.get("dialog"), values.get("methods"), values.get("session_interval_s")
     if values.get("version") != VERSION or not isinstance(dialog, Mapping):
         raise InvalidValue("session snapshot is of another kind")
@@ -45,3 +66,22 @@ def restore(s: InviteSession, values: Mapping[str, Any], now: float) -> None:
     s.leg = s.legs[leg.dialog.remote_tag] = leg
     s.timer.restart(interval, local=values.get("local_refresher") is True, now=now)
     modify.arm_session_timer(s)
+
+
+def _restore_orphan(s: InviteSession, values: Mapping[str, Any], now: float) -> None:
+    """A session that is over but for its CANCEL, which goes out on the next flow."""
+    uri, pairs = values.get("uri"), values.get("headers")
+    if not isinstance(uri, str) or not isinstance(pairs, list):
+        raise InvalidValue("INVITE snapshot is damaged")
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair) for pair in pairs):
+        raise InvalidValue("INVITE snapshot has damaged headers")
+    invite = Request("INVITE", uri, Headers([(name, value) for name, value in pairs if name in _KEPT]), b"")
+    try:
+        Uri.parse(uri), via_top(invite), to(invite), cseq(invite)
+        s.local_tag = from_(invite).tag or ""
+    except MalformedMessage as error:
+        raise InvalidValue(f"INVITE snapshot: {error.detail}") from None
+    s.call_id = invite.headers.get("Call-ID") or ""
+    s.caller = CallerFacts(target=uri, headers=[], offerless=False, orphan=invite)
+    s.timers.set((Deadline.LINGER, None), now + ORPHAN_LINGER_S)
+    s.state = InviteState.ENDED

@@ -46,7 +46,7 @@ def test_an_overlay_silences_the_sources_and_what_they_said_meanwhile_is_gone() 
     assert base == []
 
 
-def test_muting_and_holding_silence_the_sources_but_not_music_on_hold() -> None:
+def test_muting_and_holding_silence_whatever_speaks() -> None:
     graph = AudioGraph(16000)
     graph.sources.append(CallableSource(lambda: frame(1)))
     graph.muted = True
@@ -54,6 +54,8 @@ def test_muting_and_holding_silence_the_sources_but_not_music_on_hold() -> None:
     graph.muted, graph.held = False, True
     assert graph.outgoing() is None
     graph.overlays.append(CallableSource(lambda: frame(3)))
+    assert graph.outgoing() is None
+    graph.held = False
     assert graph.outgoing() == frame(3)
 
 
