@@ -77,7 +77,9 @@ def _restore_orphan(s: InviteSession, values: Mapping[str, Any], now: float) -> 
         raise InvalidValue("INVITE snapshot has damaged headers")
     invite = Request("INVITE", uri, Headers([(name, value) for name, value in pairs if name in _KEPT]), b"")
     try:
-        Uri.parse(uri), via_top(invite), to(invite), cseq(invite)
+        Uri.parse(uri)
+        for read in (via_top, to, cseq):
+            read(invite)
         s.local_tag = from_(invite).tag or ""
     except MalformedMessage as error:
         raise InvalidValue(f"INVITE snapshot: {error.detail}") from None

@@ -298,7 +298,7 @@ def test_verbs_about_nothing_are_refused() -> None:
     with pytest.raises(WrongState):
         alice.ua.answer(alice.session, now)
     with pytest.raises(WrongState):
-        alice.ua.snapshot(alice.session)
+        bob.ua.snapshot(bob.session)
     with pytest.raises(InvalidValue):
         bob.ua.ring(bob.session, now, status=200)
     with pytest.raises(InvalidValue):
