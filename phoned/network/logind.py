@@ -41,11 +41,15 @@ class LogindWatch:
     async def run(self) -> None:
         """Returns at once where there is no system bus; else never, a lost bus is looked for again."""
         delay_s = RETRY_S
+        loop = asyncio.get_running_loop()
         while os.path.exists(self._socket):  # noqa: ASYNC240  # one stat of a local path
+            began = loop.time()
             try:
                 await self._listen()
-            except (OSError, EOFError, TimeoutError, WireError) as error:
+            except (OSError, EOFError, ValueError) as error:  # gone, closed, or no D-Bus
                 logger.debug("< system bus: %s", error)
+            if loop.time() - began > RETRY_CAP_S:
+                delay_s = RETRY_S
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, RETRY_CAP_S)
         logger.debug("no system bus: the clocks alone tell of sleep")

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from phoned.clock import WallClock, wall_clock
 from phoned.model import InterfaceView, NetworkChangeView, NetworkView, RouteView
-from phoned.network.snapshot import Interest, Interface, NetworkChange, Route, Snapshot, diff
+from phoned.network.snapshot import Interest, Interface, IPAddress, NetworkChange, Route, Snapshot, diff
 from phoned.network.source import NetworkSource
 from phoned.tasks import Tasks
 
@@ -33,7 +33,7 @@ TRIGGER_DEADLINE_S = 1.0
 """How long a change that was asked for waits for the facts before it is handed over without."""
 RETRY_S, RETRY_CAP_S = 0.25, 10.0
 AUDIT_S = 1.0
-"""How often the interests are compared with those of the newest snapshot; somebody new wants a path to compare with."""
+"""How often somebody new is looked for: the path as it is now is what a later change is compared with."""
 HISTORY = 32
 
 
@@ -68,7 +68,7 @@ class NetworkMonitor:
         self._triggers: list[str] = []
         self._snapshot: Snapshot | None = None
         self._ready = asyncio.Event()
-        self._watched: frozenset[Interest] = frozenset()
+        self._asked: frozenset[IPAddress] = frozenset()
         self._recent: deque[float] = deque(maxlen=STORM_CHANGES)
         self._history: deque[NetworkChangeView] = deque(maxlen=HISTORY)
         self.generation = 0
@@ -153,11 +153,11 @@ class NetworkMonitor:
         while True:
             await asyncio.sleep(AUDIT_S)
             try:
-                changed = frozenset(self._interests()) != self._watched
+                somebody_new = {interest.remote for interest in self._interests()} - self._asked
             except Exception:
                 logger.exception("network: nobody can say whom we talk to")
                 continue
-            if changed:
+            if somebody_new:
                 self._dirty.set()
 
     async def _gather(self) -> None:
@@ -174,10 +174,11 @@ class NetworkMonitor:
             pass  # the usual end: nobody is in a hurry
 
     async def _compare(self, triggers: list[str]) -> None:
-        interests = frozenset(self._interests())
+        interests = tuple(self._interests())
+        remotes = frozenset(interest.remote for interest in interests)
         async with asyncio.timeout(TRIGGER_DEADLINE_S if triggers else SNAPSHOT_DEADLINE_S):
-            new = await self._source.snapshot(sorted({interest.remote for interest in interests}, key=str))
-        old, self._snapshot, self._watched = self._snapshot, new, interests
+            new = await self._source.snapshot(sorted(remotes, key=str))
+        old, self._snapshot, self._asked = self._snapshot, new, remotes
         self._ready.set()
         change = None
         if old is not None:

@@ -58,7 +58,7 @@ def _read(towards: tuple[IPAddress, ...]) -> Snapshot:
         indices = {name: index for index, name in netifaces.interfaces_by_index().items()}
         interfaces = tuple(_interface(name, index) for name, index in sorted(indices.items(), key=lambda item: item[1]))
         gateways = netifaces.gateways()
-    except (RuntimeError, ValueError, NotImplementedError) as error:  # what netifaces2 raises for "cannot tell"
+    except (RuntimeError, ValueError) as error:  # what netifaces2 raises for "cannot tell"
         raise OSError(f"netifaces: {error}") from None
     facts = Snapshot(interfaces=interfaces, routes=_routes(gateways))
     answers = {address: _answer(facts, address) for address in towards}

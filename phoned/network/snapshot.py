@@ -95,12 +95,14 @@ class Interest:
 
     @classmethod
     def of(cls, remote: str, local: str | None = None) -> Interest:
-        """From text as sockets give it; a zone (``%eth0``) is dropped. Raises ValueError on anything but addresses."""
+        """From text as sockets give it: zones (``%eth0``) go, ``::ffff:192.0.2.1`` is IPv4. Raises ValueError."""
         return cls(remote=_address(remote), local=None if local is None else _address(local))
 
 
 def _address(text: str) -> IPAddress:
-    return ip_address(text.partition("%")[0])
+    address = ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return mapped or address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,6 @@ def assert_fast(delays_s: list[float]) -> None:
     assert statistics.median(delays_s) < TOLD_WITHIN_S, f"told after {[round(1000 * delay) for delay in delays_s]} ms"
 
 
-@pytest.mark.behaviour("F11")
 async def test_a_handover_is_told_within_200_ms(phone: Lab) -> None:
     delays = []
     async with watching(phone, uplink="wifi") as watched:

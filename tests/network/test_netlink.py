@@ -115,7 +115,7 @@ async def test_more_routes_than_anybody_needs_are_not_kept(phone: Lab, monkeypat
 async def test_a_network_that_moves_during_the_reading_is_read_again(
     phone: Lab, monkeypatch: pytest.MonkeyPatch, moves: int, settles: bool
 ) -> None:
-    """Found when a route towards a source was read that no interface had yet: the loss of the old one was never told."""
+    """Found when a path was read whose source no interface had yet: the loss of the old one was never told."""
     hosts = iter(range(10, 10 + moves))
 
     class Moving(AsyncIPRoute):  # type: ignore[misc]  # the library has no types

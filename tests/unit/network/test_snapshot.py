@@ -160,6 +160,7 @@ def test_default_devices_are_named_best_first_and_once() -> None:
 
 def test_an_interest_is_read_from_what_sockets_say() -> None:
     assert Interest.of("fe80::1%eth0", "fe80::2%eth0") == Interest.of("fe80::1", "fe80::2")
+    assert Interest.of("::ffff:192.0.2.1", "::ffff:10.0.1.2") == Interest.of("192.0.2.1", "10.0.1.2")
     with pytest.raises(ValueError, match="does not appear"):
         Interest.of("sip.example.com")
 
@@ -352,7 +353,6 @@ NOISE = {
 
 
 @pytest.mark.parametrize("name", MATTERS)
-@pytest.mark.behaviour("F11")
 def test_what_matters_is_told_with_its_reasons(name: str) -> None:
     case = MATTERS[name]
     change = diff(case.old, case.new, case.interests, generation=7, ignore_interfaces=case.ignore)
