@@ -89,7 +89,7 @@ def test_both_hear_each_others_tone(
 def test_phone_holds_and_resumes(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
     page = open_page("bob", library)
     call = connect(phone, page, "out")
-    play_tone(phone, call, mix=True)
+    play_tone(phone, call)
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
 
     assert phone.verb(call, "hold")["hold"] == {"local": True, "remote": False}
@@ -117,6 +117,7 @@ def test_page_holds_and_resumes(phone: PhonedProcess, open_page: OpenPage, libra
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
 
     page.hold()
+    phone.events.wait_for("call.held")
     phone.wait_call(call, "is held by the far end", lambda view: view["hold"] == {"local": False, "remote": True})
     page.wait_silence()
     measured = rates(lambda: packets(phone, call), lambda: page.listen(1.0))
@@ -177,7 +178,7 @@ def test_digits_go_both_ways(phone: PhonedProcess, open_page: OpenPage, library:
 def test_mute_silences_the_phone_only(phone: PhonedProcess, open_page: OpenPage, library: Library) -> None:
     page = open_page("bob", library)
     call = connect(phone, page, "out")
-    play_tone(phone, call, mix=True)
+    play_tone(phone, call)
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone")
     assert phone.verb(call, "mute")["muted"] is True
     page.wait_silence()

@@ -65,9 +65,9 @@ def packets(phone: PhonedProcess, call: str) -> tuple[int, int]:
     return int(stats["packets_sent"]), int(stats["packets_received"])
 
 
-def play_tone(phone: PhonedProcess, call: str, *, mix: bool = False) -> None:
-    """Say `PHONE_HZ` until the call ends. Only with ``mix`` it is silenced by hold and mute, as a microphone is."""
-    phone.verb(call, "play", status=201, file="tone.wav", loop=True, mix=mix)
+def play_tone(phone: PhonedProcess, call: str) -> None:
+    """Say `PHONE_HZ` until the call ends; hold and mute silence it."""
+    phone.verb(call, "play", status=201, file="tone.wav", loop=True)
 
 
 def wait_flowing(phone: PhonedProcess, call: str) -> dict[str, Any]:
