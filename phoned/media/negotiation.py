@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from phoned.errors import WrongState
+from phoned.media.continuation import remember
 from phoned.media.dtls import Identity
 from phoned.media.events import OfferReason, OfferWanted
 from phoned.media.ice import LocalIce, RemoteIce
@@ -65,19 +66,29 @@ class _Open:
 class Negotiation:
     """See the module. Driven by `MediaSession`."""
 
-    def __init__(self, transport: SecureTransport, *, ssrc: int, cname: str, allow_loopback: bool) -> None:
+    def __init__(
+        self,
+        transport: SecureTransport,
+        *,
+        ssrc: int,
+        cname: str,
+        allow_loopback: bool,
+        previous: SessionDescription | None = None,
+    ) -> None:
         self._transport = transport
         self._ssrc = ssrc
         self._cname = cname
         self._allow_loopback = allow_loopback
-        self._origin = Origin(session_id=secrets.randbits(62))
+        self._previous = previous
+        """Ours, of an earlier life: what is written now must not contradict it."""
+        self._origin = previous.origin if previous else Origin(session_id=secrets.randbits(62))
         self._local: SessionDescription | None = None
         self._remote: SessionDescription | None = None
         self._open: _Open | None = None
         self._ice: LocalIce | None = None
         self._identity: Identity | None = None
         self._role: Literal["client", "server"] | None = None
-        self._version = 0
+        self._version = previous.origin.version if previous else 0
 
     # -- our offers
 
@@ -96,6 +107,11 @@ class Negotiation:
         """The peer's description in force."""
         return self._remote
 
+    def remember(self) -> str | None:
+        """For a successor in another process; None before there is a description of ours."""
+        local = self._local or self._previous
+        return None if local is None else remember(local, self._version)
+
     async def offer(self, codecs: tuple[str, ...], direction: Direction, *, ice_restart: bool, rebuild: bool) -> bytes:
         """Build our next offer, gathering when it needs new ICE. Raises `WrongState` while one is open."""
         if self._open is not None:
@@ -111,7 +127,9 @@ class Negotiation:
             setup = _setup(self._role)
         media = self._media(codecs, direction, ice, identity)
         self._version += 1
-        description = make_offer(media, replace(self._origin, version=self._version), previous=self._local, setup=setup)
+        description = make_offer(
+            media, replace(self._origin, version=self._version), previous=self._local or self._previous, setup=setup
+        )
         data = write(description)
         self._open = _Open(description=description, ice=ice, identity=identity, new_ice=new_ice, rebuild=rebuild)
         self._transport.collecting = self._local is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from phoned.media.continuation import Continuation
 from phoned.model import DtmfMethod
 
 
@@ -64,6 +65,8 @@ class SessionOptions:
     opus_bitrate: int = 24000
     opus_complexity: int = 1
     opus_dtx: bool = False
+    continues: Continuation | None = None
+    """The session of an earlier process whose call this one takes up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

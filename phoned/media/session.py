@@ -66,7 +66,7 @@ class MediaSession:
         self._closed = False
         self._lock = asyncio.Lock()
         self._wanted_codecs: tuple[str, ...] = ()
-        self.prefer(options.codecs)
+        self.prefer(options.continues.codecs(options.codecs) if options.continues else options.codecs)
         self._transport = SecureTransport(
             f"call {call_id}",
             options.ice,
@@ -88,6 +88,7 @@ class MediaSession:
             ssrc=self._stream.sender.ssrc,
             cname=self._stream.cname,
             allow_loopback=options.ice.allow_loopback,
+            previous=options.continues.previous() if options.continues else None,
         )
         self._desk = AudioDesk(call_id, shared, self._stream.graph, self._emit)
         self._peer_due: Peer | None = None
@@ -145,6 +146,10 @@ class MediaSession:
         """The local description in force, for a session refresh (same o= version); None before there is one."""
         local = self._negotiation.local
         return None if local is None else write(local)
+
+    def remember(self) -> str | None:
+        """What a successor in another process needs (`SessionOptions.continues`); None before there is anything."""
+        return self._negotiation.remember()
 
     def _check_open(self) -> None:
         if self._closed:
