@@ -18,7 +18,7 @@ from phoned.accounts.gate import AccountGate
 from phoned.accounts.news import AccountNews
 from phoned.accounts.ping import Heartbeat, keep_pinging
 from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling, ping_interval_s, refresh_in_s
-from phoned.accounts.tracked import TrackedFlow
+from phoned.accounts.tracked import FlowPair, TrackedFlow
 from phoned.clock import WallClock, wall_clock
 from phoned.errors import NotRegistered, WrongState
 from phoned.events import EventBus
@@ -81,8 +81,7 @@ class Account:
             failback_s=policy.failback_s,
             call_sticky_s=policy.call_sticky_s,
         )
-        self._flow: TrackedFlow | None = None
-        self._candidate: TrackedFlow | None = None
+        self._flows = FlowPair()
         self._dialling: asyncio.Task[None] | None = None
         self._ping: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -133,7 +132,7 @@ class Account:
         except TimeoutError:
             log.warning("%s: not unregistered in time; the binding is left to expire", self.id)
         self._stop_timer()
-        for tracked in self._tracked():
+        for tracked in self._flows.all():
             tracked.flow.close()
         await self._tasks.close()
 
@@ -142,12 +141,16 @@ class Account:
     @property
     def online(self) -> bool:
         """True while requests of new calls can be sent."""
-        return self.state in (S.ONLINE, S.SUSPECT) and self._flow is not None and self._flow.registered is not None
+        return (
+            self.state in (S.ONLINE, S.SUSPECT)
+            and self._flows.in_use is not None
+            and self._flows.in_use.registered is not None
+        )
 
     @property
     def settled(self) -> bool:
         """True while the flow in use is not about to be replaced."""
-        return self.state is S.ONLINE and self._candidate is None and self._dialling is None
+        return self.state is S.ONLINE and self._flows.candidate is None and self._dialling is None
 
     @property
     def repairing(self) -> bool:
@@ -157,11 +160,11 @@ class Account:
     @property
     def flow(self) -> Flow | None:
         """The flow in use."""
-        return self._flow.flow if self._flow is not None else None
+        return self._flows.in_use.flow if self._flows.in_use is not None else None
 
     def view(self) -> AccountView:
         """A copy of this moment."""
-        policy, tracked = self._policy, self._flow
+        policy, tracked = self._policy, self._flows.in_use
         backup = policy.target_backup.url if policy.target_backup else None
         at_backup = self._proxies.active == "backup" and backup is not None
         return AccountView(
@@ -195,9 +198,9 @@ class Account:
             case Unregistered():
                 self._unregistered()
             case FlowSuspect():
-                self._doubt(self._by_generation(event.flow), Cause.TIMEOUT)
+                self._doubt(self._flows.find(event.flow), Cause.TIMEOUT)
             case Registered() | RegistrationFailed():
-                tracked = self._by_generation(event.flow)
+                tracked = self._flows.find(event.flow)
                 if tracked is None:
                     return
                 if isinstance(event, Registered):
@@ -208,7 +211,7 @@ class Account:
 
     def on_flow_closed(self, flow: Flow, cause: Cause, detail: str) -> None:
         """A flow of this account is gone."""
-        tracked = self._by_generation(flow.generation)
+        tracked = self._flows.find(flow.generation)
         if tracked is not None and tracked.flow is flow:
             self._lost(tracked, cause, detail)
             self._reconsider()
@@ -218,7 +221,7 @@ class Account:
         self._network_up = up
         if affected:
             self._gate.jump()
-            for tracked in self._tracked():
+            for tracked in self._flows.all():
                 self._doubt(tracked, cause)
         self._reconsider()
 
@@ -247,7 +250,7 @@ class Account:
         log.warning("%s: REGISTER came to nothing: %s", self.id, detail)
         self._news.failure(cause, detail, event.status)
         self._news.tell("account.registration_failed", cause=str(cause), sip_code=event.status)
-        if tracked is not self._flow:
+        if tracked is not self._flows.in_use:
             self._close_flow(tracked)
         else:
             self._news.outage(self._now())
@@ -258,17 +261,13 @@ class Account:
 
     def _lost(self, tracked: TrackedFlow, cause: Cause, detail: str) -> None:
         """A flow is gone: what was to follow it does."""
-        tracked.end()
-        if tracked is self._candidate:
-            self._candidate = None
-        else:
+        if self._flows.drop(tracked):
             self._stop_ping()
-            self._flow, self._candidate = self._candidate, None
         if self.desired == "unregistered" or self._gate.gave_up:
             return
         if tracked.answer_by is None and tracked.registered is None and self._gate.gate in (Gate.AUTH, Gate.THROTTLED):
             return  # a server that told us to come back later closed the socket meanwhile
-        self._failed(cause, detail, reconnecting=self._flow is None)
+        self._failed(cause, detail, reconnecting=self._flows.in_use is None)
 
     def _failed(self, cause: Cause, detail: str, *, reconnecting: bool = True) -> None:
         """An attempt, or the flow in use, came to nothing."""
@@ -278,7 +277,7 @@ class Account:
             self._news.outage(self._now())
         if self.state is S.CONNECTING or not self._news.ever_registered:
             self._news.attempt_failed(cause, first=self._gate.failures == 0)
-        if self._flow is None or self._flow.registered is not None:
+        if self._flows.in_use is None or self._flows.in_use.registered is not None:
             calls_up = self._listener.calls_up(self.id)
             self._gate.failed(cause, calls_up=calls_up, elsewhere=self._fail_over(cause))
 
@@ -293,7 +292,7 @@ class Account:
             return
         if tracked.suspect is None:
             log.info("%s: flow %d is doubted (%s)", self.id, tracked.flow.generation, cause)
-            if tracked is self._flow and tracked.registered is not None:
+            if tracked is self._flows.in_use and tracked.registered is not None:
                 self._news.outage(self._now())
                 self._news.reconnecting(self._gate.failures + 1, cause, 0.0)
         tracked.doubt(cause, self._now())
@@ -301,15 +300,15 @@ class Account:
     # --- the plan
 
     def _facts(self) -> AccountFacts:
-        said = self._candidate is not None and self._candidate.register_within_s is None
-        if self._flow is not None and not said and self._flow.spare():
+        said = self._flows.candidate is not None and self._flows.candidate.register_within_s is None
+        if self._flows.in_use is not None and not said and self._flows.in_use.spare():
             self._news.spared()
         return AccountFacts(
             now=self._now(),
             wanted=self.desired == "registered",
             network_up=self._network_up,
-            flow=self._flow.facts() if self._flow else None,
-            candidate=self._candidate.facts() if self._candidate else None,
+            flow=self._flows.in_use.facts() if self._flows.in_use else None,
+            candidate=self._flows.candidate.facts() if self._flows.candidate else None,
             dialling=self._dialling is not None,
             proxy=self._proxies.active,
             gate=self._gate.gate,
@@ -346,14 +345,14 @@ class Account:
             case planning.CancelDial():
                 self._cancel_dial()
             case planning.Register():
-                self._register(self._by_generation(step.generation))
+                self._register(self._flows.find(step.generation))
             case planning.AdoptFlow():
                 self._stop_ping()
-                self._flow, self._candidate = self._candidate, self._flow
+                self._flows.swap()
             case planning.AbortFlow():
-                self._abort(self._by_generation(step.generation), step.cause)
+                self._abort(self._flows.find(step.generation), step.cause)
             case planning.CloseFlow():
-                self._close_flow(self._by_generation(step.generation))
+                self._close_flow(self._flows.find(step.generation))
             case planning.Unregister():
                 self._unregister()
 
@@ -370,8 +369,8 @@ class Account:
                 self._news.tell("account.unregistered")
         else:
             self._off.clear()
-        if state is S.ONLINE and self._flow is not None and not self._flow.welcomed:
-            self._welcome(self._flow, never_left=before is S.SUSPECT or before is S.ONLINE)
+        if state is S.ONLINE and self._flows.in_use is not None and not self._flows.in_use.welcomed:
+            self._welcome(self._flows.in_use, never_left=before is S.SUSPECT or before is S.ONLINE)
 
     def _welcome(self, tracked: TrackedFlow, *, never_left: bool) -> None:
         """A flow was registered for the first time: say so, and watch over it."""
@@ -393,15 +392,12 @@ class Account:
             flow = await self._dialer.dial(target, self._signaling, deadline_s=policy.attempt_deadline_s)
         except FlowError as error:
             self._dialling = None
-            self._failed(error.cause, error.detail, reconnecting=self._flow is None)
+            self._failed(error.cause, error.detail, reconnecting=self._flows.in_use is None)
             self._reconsider()
             return
         self._dialling = None
         tracked = TrackedFlow(flow, proxy, register_within_s=max(deadline - self._now(), LEAST_REGISTER_S))
-        if self._flow is None:
-            self._flow = tracked
-        else:
-            self._candidate = tracked
+        self._flows.take(tracked)
         self._signaling.attach(self.id, flow, sent_by=str(flow.local) if policy.contact_is_local else None)
         self._reconsider()
 
@@ -428,17 +424,20 @@ class Account:
     def _unregistered(self) -> None:
         if self._unregister_by is not None:
             self._unregister_by = self._now()
-        for tracked in self._tracked():
+        for tracked in self._flows.all():
             tracked.registered = None
 
     def _abort(self, tracked: TrackedFlow | None, cause: Cause) -> None:
         if tracked is None:
             return
-        replaced = tracked is self._candidate and self._flow is not None and self._flow.registered is not None
+        replaced = (
+            tracked is self._flows.candidate
+            and self._flows.in_use is not None
+            and self._flows.in_use.registered is not None
+        )
         overdue = tracked.answer_by is not None
-        tracked.end()
         if replaced and not overdue:
-            self._candidate = None  # the flow that its successor has replaced: nothing is lost with it
+            self._flows.drop(tracked)  # the flow that its successor has replaced: nothing is lost with it
         else:
             self._lost(tracked, cause, f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s")
         tracked.flow.abort(cause, "abandoned")
@@ -446,12 +445,8 @@ class Account:
     def _close_flow(self, tracked: TrackedFlow | None) -> None:
         if tracked is None:
             return
-        tracked.end()
-        if tracked is self._candidate:
-            self._candidate = None
-        else:
+        if self._flows.drop(tracked):
             self._stop_ping()
-            self._flow, self._candidate = self._candidate, None
         tracked.flow.close()
 
     def _heartbeat(self, tracked: TrackedFlow) -> Heartbeat:
@@ -486,12 +481,6 @@ class Account:
         if self._dialling is not None and self._dialling is not asyncio.current_task():
             self._dialling.cancel()
         self._dialling = None
-
-    def _tracked(self) -> list[TrackedFlow]:
-        return [tracked for tracked in (self._flow, self._candidate) if tracked is not None]
-
-    def _by_generation(self, generation: int) -> TrackedFlow | None:
-        return next((tracked for tracked in self._tracked() if tracked.flow.generation == generation), None)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

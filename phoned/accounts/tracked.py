@@ -1,4 +1,4 @@
-"""What an account knows of one of its open flows."""
+"""What an account knows of its open flows: one in use, and one that may take its place."""
 
 from __future__ import annotations
 
@@ -62,3 +62,39 @@ class TrackedFlow:
         """It is of no use any more."""
         if self.stable is not None:
             self.stable.cancel()
+
+
+class FlowPair:
+    """The flow in use and its candidate."""
+
+    def __init__(self) -> None:
+        self.in_use: TrackedFlow | None = None
+        self.candidate: TrackedFlow | None = None
+
+    def all(self) -> list[TrackedFlow]:
+        """Those that there are."""
+        return [tracked for tracked in (self.in_use, self.candidate) if tracked is not None]
+
+    def find(self, generation: int) -> TrackedFlow | None:
+        """The one of that generation."""
+        return next((tracked for tracked in self.all() if tracked.flow.generation == generation), None)
+
+    def take(self, tracked: TrackedFlow) -> None:
+        """A flow that was just dialled: in use when there is none, else the candidate."""
+        if self.in_use is None:
+            self.in_use = tracked
+        else:
+            self.candidate = tracked
+
+    def swap(self) -> None:
+        """The candidate takes the place of the one in use, which is kept until it is ended."""
+        self.in_use, self.candidate = self.candidate, self.in_use
+
+    def drop(self, tracked: TrackedFlow) -> bool:
+        """Forget one; True when it was in use. The candidate steps in for it."""
+        tracked.end()
+        if tracked is self.candidate:
+            self.candidate = None
+            return False
+        self.in_use, self.candidate = self.candidate, None
+        return True
