@@ -16,8 +16,8 @@ from phoned.calls.manager import CallManager
 from phoned.config.schema import NetworkConfig
 from phoned.events import EventBus
 from phoned.model import Cause, NetworkView
+from phoned.network.logind import LogindWatch
 from phoned.network.monitor import NetworkMonitor
-from phoned.network.netlink import NetlinkSource
 from phoned.network.polling import PollingSource
 from phoned.network.snapshot import Interest, NetworkChange, Snapshot
 from phoned.network.source import NetworkSource
@@ -29,8 +29,16 @@ log = logging.getLogger(__name__)
 
 
 def source_of(config: NetworkConfig) -> NetworkSource:
-    """Netlink where there is one, unless polling was asked for."""
-    return PollingSource() if config.source == "polling" else NetlinkSource()
+    """Netlink where there is one (Linux), unless polling was asked for."""
+    if config.source == "polling":
+        return PollingSource()
+    try:
+        from phoned.network.netlink import NetlinkSource
+    except ImportError:
+        if config.source == "netlink":
+            raise
+        return PollingSource()
+    return NetlinkSource()
 
 
 class Roaming:
@@ -51,11 +59,13 @@ class Roaming:
         self._tasks = Tasks("roaming", self._on_crash)
         self._monitor = NetworkMonitor(source, self, self._interests, ignore_interfaces=ignore_interfaces)
         self._suspend = SuspendWatch(self._on_gap)
+        self._logind = LogindWatch(self._suspend.nudge)
 
     async def start(self) -> None:
         """Read the network once, then watch."""
         await self._monitor.start()
         self._tasks.spawn("suspend", self._suspend.run())
+        self._tasks.spawn("logind", self._logind.run())
 
     async def close(self) -> None:
         """Stop watching."""
@@ -81,8 +91,9 @@ class Roaming:
             reasons=list(change.reasons) or [change.trigger or ""],
             generation=change.generation,
         )
-        up = has_way_out(change.new)
+        way_out = has_way_out(change.new)
         for account in self._accounts:
+            up = way_out or account.stays_on_this_machine
             affected = forced or account.flow is None or not _still_right(account.flow, change.new)
             account.on_network(up=up, affected=affected, cause=cause)
         self._calls.on_network_moved(frozenset(str(address) for address in change.became_unusable), forced=forced)
@@ -109,18 +120,17 @@ def has_way_out(snapshot: Snapshot) -> bool:
     if snapshot.default_devices():
         return True
     return any(
-        interface.usable and any(not own.ip.is_link_local for own in interface.addresses)
+        interface.usable and any(not own.ip.is_link_local and not own.ip.is_loopback for own in interface.addresses)
         for interface in snapshot.interfaces
     )
 
 
 def _still_right(flow: Flow, snapshot: Snapshot) -> bool:
-    """The flow leaves from the address that the machine would choose now."""
+    """The flow leaves by the interface that the machine would choose now, from an address that can still send. Another
+    address of the same interface (IPv6 privacy) is no reason to move."""
     local, remote = ipaddress.ip_address(flow.local.host), ipaddress.ip_address(flow.remote.host)
-    if not snapshot.can_use(local):
-        return False
-    path = snapshot.route_to(remote)
-    return path is not None and path.source == local
+    holder, path = snapshot.holder(local), snapshot.route_to(remote)
+    return snapshot.can_use(local) and holder is not None and path is not None and path.device == holder.name
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[Interest]:

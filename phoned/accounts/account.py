@@ -148,6 +148,11 @@ class Account:
         )
 
     @property
+    def stays_on_this_machine(self) -> bool:
+        """Its proxies are on loopback: no network is needed to reach them."""
+        return all(target.is_loopback for target in (self._policy.target, self._policy.target_backup) if target)
+
+    @property
     def settled(self) -> bool:
         """True while the flow in use is not about to be replaced."""
         return self.state is S.ONLINE and self._flows.candidate is None and self._dialling is None

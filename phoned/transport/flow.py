@@ -15,9 +15,11 @@ The contract of every adapter:
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from phoned.errors import UnavailableError
 from phoned.model import Cause
@@ -86,6 +88,15 @@ class FlowTarget:
     """Local IP address to bind; addresses of the other family are not tried."""
     interface: str | None = None
     """Network interface to bind to (SO_BINDTODEVICE)."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """The server is on this machine, by its name or address in the URL."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
 
 
 class Flow(Protocol):

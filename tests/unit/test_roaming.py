@@ -9,10 +9,10 @@ from phoned.accounts.registry import Accounts
 from phoned.model import AccountState, Cause
 from phoned.network.snapshot import Interest, NetworkChange, Snapshot
 from phoned.roaming import RESUMED, Roaming, has_way_out
-from phoned.transport.flow import Address
+from phoned.transport.flow import Address, FlowTarget
 from tests.support.accounts import World
 from tests.support.calls import CallWorld, virtual
-from tests.support.network import LTE, WIFI, FakeSource
+from tests.support.network import LTE, OFFLINE, WIFI, FakeSource
 
 S = AccountState
 
@@ -77,7 +77,7 @@ async def test_an_account_whose_way_is_the_same_stays() -> None:
 async def test_without_any_way_out_the_account_waits_for_one() -> None:
     desk = Desk()
     await desk.online()
-    desk.change(Snapshot())
+    desk.change(OFFLINE)
     await asyncio.sleep(0.1)
     assert desk.world.state() is S.NET_DOWN
     desk.change(LTE)
@@ -121,4 +121,16 @@ async def test_the_monitor_is_told_whom_we_talk_to() -> None:
 def test_a_closed_network_without_default_route_is_a_way_out() -> None:
     assert has_way_out(WIFI)
     assert not has_way_out(Snapshot())
+    assert not has_way_out(OFFLINE)
     assert has_way_out(Snapshot(interfaces=WIFI.interfaces))
+
+
+def test_a_server_on_this_machine_needs_no_network() -> None:
+    for url, local in (
+        ("ws://127.0.0.1:7080/", True),
+        ("ws://localhost/", True),
+        ("wss://[::1]/ws", True),
+        ("wss://edge.example.org/ws", False),
+        ("wss://192.0.2.1/ws", False),
+    ):
+        assert FlowTarget(url=url).is_loopback is local
