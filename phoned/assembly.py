@@ -6,6 +6,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from phoned.accounts.policy import AccountPolicy
+from phoned.calls.repair import RepairPolicy
 from phoned.config.schema import AccountConfig, Config, MediaConfig, RecoveryConfig
 from phoned.config.schema import TurnServer as TurnConfig
 from phoned.config.types import Secret
@@ -78,6 +79,20 @@ def policy_of(account: AccountConfig, proxy_credential: Secret | None = None) ->
         failover=recovery.failover == "auto",
         failback_s=recovery.failback_s,
         call_sticky_s=recovery.call_sticky_s,
+    )
+
+
+def repair_policy_of(account: AccountConfig) -> RepairPolicy:
+    """An account's figures for the media of its calls."""
+    recovery = account.recovery
+    return RepairPolicy(
+        force=recovery.force_media_reconnect,
+        on_failed=recovery.on_media_failed,
+        rtp_timeout_s=recovery.rtp_timeout_s,
+        rtp_timeout_held_s=recovery.rtp_timeout_held_s,
+        retention_s=recovery.signalling_retention_s,
+        grace_s=recovery.ice_disconnected_grace_s,
+        inbound_stall_s=recovery.inbound_stall_s,
     )
 
 

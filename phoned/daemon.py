@@ -21,11 +21,19 @@ from typing import Any
 
 from phoned.accounts.account import Account
 from phoned.accounts.registry import Accounts
-from phoned.assembly import engine_options_of, parameters_of, policy_of, recovered_view, session_options_of
+from phoned.assembly import (
+    engine_options_of,
+    parameters_of,
+    policy_of,
+    recovered_view,
+    repair_policy_of,
+    session_options_of,
+)
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
+from phoned.calls.repair import RepairPolicy
 from phoned.config.load import LoadedConfig
-from phoned.config.schema import AccountConfig
+from phoned.config.schema import AccountConfig, Config
 from phoned.config.secrets import read_secret_file
 from phoned.config.types import Secret
 from phoned.events import EventBus
@@ -166,6 +174,7 @@ class Daemon:
             policy=DialPolicy(config.dial),
             rules=config.incoming,
             bus=self.bus,
+            repair_policy=repair_policies(config),
         )
         self.signaling.connect(self.accounts, self.calls)
         self.roaming = Roaming(
@@ -285,6 +294,12 @@ class Daemon:
         log.critical("%s crashed; the daemon cannot go on", name, exc_info=error)
         if self._failed is not None and not self._failed.done():
             self._failed.set_result(error)
+
+
+def repair_policies(config: Config) -> Callable[[str], RepairPolicy]:
+    """How the media of an account's calls is repaired, by its id."""
+    policies = {account.id: repair_policy_of(account) for account in config.accounts}
+    return lambda account: policies.get(account, RepairPolicy())
 
 
 def make_directories(loaded: LoadedConfig) -> None:

@@ -207,9 +207,7 @@ class CallAudio:
                 pass  # DtmfSent, PathTrouble: facts for recovery, not for people
 
     def _on_state(self, event: media.MediaStateChanged) -> None:
-        if event.new is MediaState.STALLED:
-            self._call.publish("call.media_stalled", direction="inbound")
-        else:
+        if event.new is not MediaState.STALLED:  # that is told with a direction, by the call's repair
             self._call.publish("call.updated")
 
     async def _follow(self, steps: tuple[Step, ...]) -> None:

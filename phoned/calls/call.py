@@ -1,8 +1,8 @@
 """One call, as a person means it: its state, what it is told, what it tells.
 
 `Call` joins a SIP session (`phoned.signaling`) and a media session. Its id outlives both. It must not know accounts'
-flows, HTTP or policy. State changes only in `_enter`; hold and mute are flags beside the state. What is
-heard is `CallAudio`'s, re-INVITEs are `Modifications`'. Whatever happens, the call ends exactly once.
+flows, HTTP or policy. State changes only in `_enter`; hold and mute are flags beside the state. What is heard is
+`CallAudio`'s, re-INVITEs are `Modifications`', repairs `MediaRepair`'s and `Redial`'s. It ends exactly once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from phoned.calls.audio import CallAudio
 from phoned.calls.ending import cause_of_refusal, end_of, lost_reason, reason_header, refusal_of
 from phoned.calls.modify import Modifications
 from phoned.calls.negotiation import Negotiation
+from phoned.calls.outage import Outage
 from phoned.calls.ports import CallMedia, CallSignaling
+from phoned.calls.redial import Redial
+from phoned.calls.repair import MediaRepair, RepairContext
 from phoned.calls.waiters import Waiters
 from phoned.clock import WallClock, wall_clock
 from phoned.errors import DeadlineExceeded, Gone, PhonedError, WrongState
@@ -70,6 +73,7 @@ class Call:
         signaling: CallSignaling,
         media: Callable[[Callable[[MediaEvent], None]], CallMedia],
         bus: EventBus,
+        repair: RepairContext,
         on_ended: Callable[[Call], None],
         on_closed: Callable[[Call], None],
         tags: Mapping[str, str] | None = None,
@@ -90,8 +94,15 @@ class Call:
         self._tasks = Tasks(call_id, self._on_crash)
         self._media = media(self._on_media_event)
         self.audio = CallAudio(self, self._media, signaling, bus, self._tasks, on_answer)
-        self._negotiation = Negotiation(self._media, signaling, self._tasks, on_unusable=self._on_unusable)
+        self._negotiation = Negotiation(self._media, signaling, self._tasks, on_unusable=self.on_unusable)
         self.changes = Modifications(self, self._media, signaling, self._negotiation)
+        self._outage = Outage(self, clock)
+        self.repair = MediaRepair(self, self._media, self._tasks, self._outage, repair)
+        self._redial = Redial(repair.line, self._outage, self._dial)
+        self._dialled: tuple[str, tuple[tuple[str, str], ...], Callable[[str], None]] | None = None
+        self._lost_reason: str | None = None
+        self.replaced = False
+        """Given up for a new call in its place."""
         self._view = CallView(
             id=call_id,
             account=account,
@@ -108,7 +119,6 @@ class Call:
         self._silence: asyncio.TimerHandle | None = None
         self._waiters = Waiters()
         self._closed = False
-        self._rebuilt = False
         self._max_duration_s: float | None = None
         self._final_stats: StatsView | None = None
 
@@ -125,18 +135,22 @@ class Call:
         duration_s = 0.0
         if view.answered_at is not None:
             duration_s = ((view.ended_at or self._clock()) - view.answered_at).total_seconds()
+        media = self._media.view()
+        if self.state is C.ACTIVE and self.repair.state is not None:
+            media = replace(media, state=self.repair.state)
         return replace(
             view,
             state=self.state,
             duration_s=round(max(duration_s, 0.0), 3),
             hold=replace(view.hold, local=self.changes.held),
-            media=self._media.view(),
+            media=media,
+            recovering=None if self.ended else self._outage.recovering,
             recordings=self.audio.recording_ids,
         )
 
     def stats(self) -> StatsView:
         """Counters of the media, also after the end."""
-        return self._final_stats or self._media.stats()
+        return replace(self._final_stats or self._media.stats(), recoveries=self._outage.history)
 
     def publish(self, type_: str, **facts: object) -> None:
         """An event of this call, with its full view."""
@@ -155,6 +169,12 @@ class Call:
         self._enter(C.DIALING)
         self.publish("call.dialing")
         self._after(timeout_s, self._ring_timeout)
+        self._dialled = (target, headers, on_session)
+        self._dial()
+
+    def _dial(self) -> None:
+        assert self._dialled is not None
+        target, headers, on_session = self._dialled
         try:
             self._signaling.invite(self.account, target, headers, on_session)
         except PhonedError as error:
@@ -234,10 +254,21 @@ class Call:
         self.publish("call.updated")
         return self.view()
 
-    def repair(self) -> None:
-        """A new flow carries the account: one state-preserving re-INVITE, or in-dialog requests never find us again."""
+    def on_flow_ready(self) -> None:
+        """A new flow carries the account: one re-INVITE, or in-dialog requests never find us again. It preserves the
+        state, or takes the repair of the media along."""
         if self.state is C.ACTIVE and self.session is not None:
-            self._signaling.reinvite(self.session, sip.ModifyCause.RECOVERY)
+            self.repair.on_flow_ready()
+
+    def on_network_moved(self, *, gone: bool, forced: bool) -> None:
+        """An address left this machine (``gone``: ours), routes changed, or (``forced``) every path is doubted."""
+        if self.state is C.ACTIVE and (gone or forced or self._media.rerouted()):
+            self.repair.on_network_moved(gone=gone)
+
+    def on_registered(self) -> None:
+        """That flow is registered: what waited for it goes on."""
+        self._redial.on_registered()
+        self.wake()
 
     def limit(self, seconds: float) -> None:
         """End the call so long after it was answered."""
@@ -271,6 +302,7 @@ class Call:
                 self._on_answered(event)
             case sip.Modified() | sip.ModifyRefused():
                 self.changes.on_outcome(event)
+                self.repair.on_outcome(event)
             case sip.InfoReceived():
                 self.audio.on_info(event)
             case sip.Ended():
@@ -279,6 +311,7 @@ class Call:
                 pass  # Confirmed, DialogChanged, RemoteModified: nothing that a person would see
 
     def _on_progress(self, event: sip.Progress) -> None:
+        self._redial.on_heard()
         if event.early_media and self.state in (C.DIALING, C.RINGING):
             self._note_ringing()
             self._enter(C.EARLY_MEDIA)
@@ -312,7 +345,9 @@ class Call:
     def _on_answered(self, event: sip.Answered) -> None:
         self._view = replace(self._view, answered_at=self._clock(), sip_call_id=event.call_id)
         self._enter(C.ACTIVE)
+        self._redial.on_heard()
         self.publish("call.answered")
+        self.repair.begin()
         if self._max_duration_s is not None:
             self._after(self._max_duration_s, self._duration_spent)
         self._silence = asyncio.get_running_loop().call_later(NO_AUDIO_S, self._look_for_sound)
@@ -323,9 +358,13 @@ class Call:
             self.publish("call.no_inbound_audio")
 
     def _on_session_ended(self, event: sip.Ended) -> None:
+        if not (self._given_up or self.direction == "in" or self._view.answered_at) and self._redial.takes(event):
+            self.session = None
+            self._negotiation.start_over()
+            return
         end = end_of(event, was_ringing=self._view.ringing_at is not None, decided=self._end_as)
         if end.cause is EndCause.LOST:
-            self.publish("call.lost", reason=lost_reason(event))
+            self.publish("call.lost", reason=self._lost_reason or lost_reason(event))
         self._finish(end)
 
     # --- the media's events
@@ -333,6 +372,7 @@ class Call:
     def _on_media_event(self, event: MediaEvent) -> None:
         # after the end only the fate of recordings and playbacks still matters
         if not self.ended or isinstance(event, PlaybackFinished | RecordingFinished | RecordingFailed):
+            self.repair.on_media_event(event)
             self.audio.on_media_event(event)
 
     def on_remote_hold(self, on: bool) -> None:
@@ -343,26 +383,27 @@ class Call:
     def offer_again(self, *, ice_restart: bool, rebuild: bool) -> None:
         """Media asks for a new offer when the dialog allows it."""
         if self.state is C.ACTIVE:
-            self._negotiation.wish(ice_restart=ice_restart, rebuild=rebuild)
-            self._signaling.reinvite(self._session(), sip.ModifyCause.MEDIA)
+            self.say_again(sip.ModifyCause.MEDIA, ice_restart=ice_restart, rebuild=rebuild)
 
-    def move(self, *, at_once: bool) -> None:
-        """The path of the media is gone or doubted: restart ICE, now or with the next re-INVITE."""
-        if self.state is C.ACTIVE:
-            self._negotiation.wish(ice_restart=True)
-            if at_once:
-                self._signaling.reinvite(self._session(), sip.ModifyCause.MEDIA)
+    def say_again(
+        self, cause: sip.ModifyCause, *, ice_restart: bool = False, rebuild: bool = False, pause: bool = False
+    ) -> None:
+        """One re-INVITE, whose offer restarts ICE or rebuilds the association when asked."""
+        self._negotiation.wish(ice_restart=ice_restart, rebuild=rebuild, pause=pause)
+        self._signaling.reinvite(self._session(), cause)
 
     def on_media_failed(self, detail: str) -> None:
-        """No audio can flow any more. One rebuild is tried; then the call is of no use to anybody."""
-        if self.state is C.ACTIVE and not self._rebuilt:
-            log.warning("%s: media failed (%s); a new association is offered", self.id, detail)
-            self._rebuilt = True
-            self.offer_again(ice_restart=False, rebuild=True)
-        else:
-            self._on_unusable(detail)
+        """No audio can flow any more. In a call that is up that is for its repair."""
+        if self.state is not C.ACTIVE:
+            self.on_unusable(detail)
 
-    def _on_unusable(self, detail: str) -> None:
+    def lose(self, reason: str, *, redial: bool = False) -> None:
+        """Give it up: nothing was left to try, or to wait for."""
+        self._lost_reason, self.replaced = reason, redial
+        self.hangup(cause=EndCause.LOST, by="system")
+
+    def on_unusable(self, detail: str) -> None:
+        """Media cannot be had: such a call is of no use to anybody."""
         log.warning("%s: media cannot be had: %s", self.id, detail)
         self.hangup(cause=EndCause.MEDIA_FAILED, by="system")
 
@@ -370,7 +411,7 @@ class Call:
 
     def _ring_timeout(self) -> None:
         if self.state is not C.ACTIVE:
-            self.hangup(cause=EndCause.NO_ANSWER, by="system")
+            self.hangup(cause=EndCause.UNREACHABLE if self._redial.waiting else EndCause.NO_ANSWER, by="system")
 
     def _duration_spent(self) -> None:
         self.hangup("maximum duration", cause=EndCause.COMPLETED, by="system")
@@ -438,6 +479,9 @@ class Call:
                 if timer is not None:
                     timer.cancel()
             self._timer = self._silence = None
+            self._redial.close()
+        if state is C.ENDED:
+            self.repair.end()
         self.wake()
 
     def _after(self, delay_s: float, action: Callable[[], None]) -> None:

@@ -10,18 +10,20 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Protocol
 
 from phoned.calls.call import Call
 from phoned.calls.ending import refusal_of
+from phoned.calls.line import AccountFacts, AccountLine
 from phoned.calls.policy import DialPolicy, Target, checked_headers, incoming_rule, target_of
 from phoned.calls.ports import CallSignaling, MediaFactory
 from phoned.calls.quality import QualityReports
+from phoned.calls.repair import RepairContext, RepairPolicy
+from phoned.calls.rounds import Rounds
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
-from phoned.errors import Draining, MalformedMessage, NotFound, NotRegistered, UnavailableError
+from phoned.errors import Draining, MalformedMessage, NotFound, NotRegistered, PhonedError, UnavailableError
 from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.model import (
@@ -35,6 +37,7 @@ from phoned.model import (
     StatsView,
     Wait,
 )
+from phoned.recovery.tiers import TierMemory
 from phoned.sip import events as sip
 from phoned.sip.uri import Uri
 from phoned.tasks import Tasks
@@ -43,27 +46,12 @@ log = logging.getLogger(__name__)
 
 QUEUE_S = 5.0
 """How long a call may wait for a flow that is being repaired."""
+REDIAL_OF = "redial_of"
+"""Tag of a call that was placed instead of another: that one's id."""
 KEEP_ENDED = 10_000
 KEEP_ENDED_FOR = timedelta(hours=24)
 MAX_INCOMING_HEADERS, MAX_HEADER_LENGTH = 32, 1024
 _TOLD_HEADERS = ("x-", "p-asserted-identity", "alert-info", "call-info", "subject", "diversion", "history-info")
-
-
-class AccountFacts(Protocol):
-    """What the manager asks of an account."""
-
-    aor: str
-
-    @property
-    def online(self) -> bool: ...
-
-    @property
-    def settled(self) -> bool: ...
-
-    @property
-    def repairing(self) -> bool: ...
-
-    def on_calls_changed(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +77,7 @@ class CallManager:
         bus: EventBus,
         clock: WallClock = wall_clock,
         keep_ended: int = KEEP_ENDED,
+        repair_policy: Callable[[str], RepairPolicy] = lambda account: RepairPolicy(),
     ) -> None:
         self._signaling = signaling
         self._accounts = accounts
@@ -98,6 +87,11 @@ class CallManager:
         self._bus = bus
         self._clock = clock
         self._keep_ended = keep_ended
+        self._repair_policy = repair_policy
+        self._rounds = Rounds()
+        self._tiers = TierMemory()
+        self._requests: dict[str, CallRequest] = {}
+        """By call: what a call in its place would be made of."""
         self._tasks = Tasks("calls", self._on_crash)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
@@ -205,6 +199,7 @@ class CallManager:
             request.id or new_id("call"), request.account, "out", Peer(uri=target.uri, number=target.number), request
         )
         call.limit(self._policy.duration_cap_s(request.max_duration_s))
+        self._requests[call.id] = request
         call.publish("call.created")
         if account.online:
             self._dial(call, target, headers, request.timeout_s)
@@ -270,6 +265,8 @@ class CallManager:
             call.give_up(EndCause.FAILED)
         if isinstance(event, sip.Answered):
             self._quality.wake()
+        elif isinstance(event, sip.Ended):
+            self._by_session.pop(event.session, None)
 
     def _incoming(self, event: sip.IncomingCall) -> None:
         rule = incoming_rule(self._rules, account=event.account, caller=event.from_uri, called=event.to_uri)
@@ -316,6 +313,12 @@ class CallManager:
             signaling=self._signaling,
             media=lambda on_event: self._media(account, call_id, on_event),
             bus=self._bus,
+            repair=RepairContext(
+                line=AccountLine(lambda: self._accounts(account)),
+                rounds=self._rounds,
+                tiers=self._tiers,
+                policy=self._repair_policy(account),
+            ),
             on_ended=self._on_ended,
             on_closed=self._on_closed,
             tags=request.tags if request else None,
@@ -334,13 +337,11 @@ class CallManager:
         return tuple((view.local, view.remote) for view in media if view.local and view.remote)
 
     def on_network_moved(self, gone: frozenset[str], *, forced: bool) -> None:
-        """Local addresses are gone, or every path is to be doubted. A call whose flow is being replaced takes its ICE
-        restart along with the re-INVITE on the new flow; the others say it now."""
+        """Local addresses are gone, routes moved, or every path is to be doubted. A call whose flow is being replaced
+        takes its ICE restart along with the re-INVITE on the new flow; the others say it now."""
         for call in self._up():
-            account = self._accounts(call.account)
             local = (call.view().media.local or "").rpartition(":")[0].strip("[]")
-            if forced or local in gone:
-                call.move(at_once=account is not None and account.settled)
+            call.on_network_moved(gone=local in gone, forced=forced)
 
     # --- after a new flow
 
@@ -349,13 +350,13 @@ class CallManager:
         REGISTER's 200 is repeated by the core once after it."""
         for call in tuple(self._calls.values()):
             if call.account == account:
-                call.repair()
+                call.on_flow_ready()
 
     def on_registered(self, account: str) -> None:
         """The flow is registered: calls that waited for it go on."""
         for call in tuple(self._calls.values()):
             if call.account == account:
-                call.wake()
+                call.on_registered()
 
     def _up(self) -> tuple[Call, ...]:
         return tuple(call for call in self._calls.values() if call.state is CallState.ACTIVE)
@@ -382,9 +383,19 @@ class CallManager:
         await self._tasks.close()
 
     def _on_ended(self, call: Call) -> None:
+        request = self._requests.pop(call.id, None)
+        if call.replaced and request is not None and REDIAL_OF not in request.tags:
+            asyncio.get_running_loop().call_soon(self._replace, call.id, request)
         if call.session is not None:
             self._by_session.pop(call.session, None)
         self._calls_changed(call.account)
+
+    def _replace(self, call: str, request: CallRequest) -> None:
+        """A new call in the place of one whose media could not be had back. Once: it is not replaced in turn."""
+        try:
+            self._new_outgoing(replace(request, id=None, tags={**request.tags, REDIAL_OF: call}))
+        except PhonedError as error:
+            log.warning("%s: no call in its place: %s", call, error.detail)
 
     def _on_closed(self, call: Call) -> None:
         self._calls.pop(call.id, None)

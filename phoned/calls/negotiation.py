@@ -31,6 +31,8 @@ class OfferWish:
 
     ice_restart: bool = False
     rebuild: bool = False
+    pause: bool = False
+    """Send nothing until the new path is there: the old one is believed dead."""
 
 
 class Negotiation:
@@ -59,10 +61,21 @@ class Negotiation:
         self._followed_fork: str | None = None
         self._expired: set[str] = set()
 
-    def wish(self, *, ice_restart: bool = False, rebuild: bool = False) -> None:
+    def wish(self, *, ice_restart: bool = False, rebuild: bool = False, pause: bool = False) -> None:
         """Let the next offer restart ICE or rebuild the association as well. It stands until one was accepted, or
         refused for good: an offer that met another one (glare) is made again with all that was wished."""
-        self._wish = OfferWish(ice_restart=self._wish.ice_restart or ice_restart, rebuild=self._wish.rebuild or rebuild)
+        self._wish = OfferWish(
+            ice_restart=self._wish.ice_restart or ice_restart,
+            rebuild=self._wish.rebuild or rebuild,
+            pause=self._wish.pause or pause,
+        )
+
+    def start_over(self) -> None:
+        """The dialog is gone before it was answered, another begins: what an early answer agreed on is built anew."""
+        self.refused()
+        self._followed_fork = None
+        if self._media.current_offer() is not None:
+            self.wish(rebuild=True)
 
     def wanted(self, event: DescriptionWanted) -> None:
         """The core needs an offer or an answer."""
@@ -93,6 +106,7 @@ class Negotiation:
         self._wish = OfferWish(
             ice_restart=self._wish.ice_restart and not done.ice_restart,
             rebuild=self._wish.rebuild and not done.rebuild,
+            pause=self._wish.pause and not done.pause,
         )
         told, self._described_hold = self._described_hold, None
         return told
@@ -149,7 +163,7 @@ class Negotiation:
             return current
         wish = self._asked = self._wish
         self._described_hold = self.holding
-        return await self._media.offer(ice_restart=wish.ice_restart, rebuild=wish.rebuild)
+        return await self._media.offer(ice_restart=wish.ice_restart, rebuild=wish.rebuild, pause=wish.pause)
 
     async def _accept(self, answer: AnswerReceived) -> None:
         try:

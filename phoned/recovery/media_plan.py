@@ -17,11 +17,15 @@ M = MediaState
 Tier = Literal[0, 1, 2]
 
 PROBE_AFTER_S = 0.15
-"""Probing begins so long after the last expected packet, beside the stall timer."""
+"""Probing begins so long after the last expected packet, beside the stall timer; a quarter of a longer one."""
 TIER_BUDGET_S: dict[Tier, float] = {1: 4.0, 2: 8.0}
 STORM_WINDOW_S, STORM_LIMIT, STORM_SPACING_S = 60.0, 3, 10.0
 REFRESH_AFTER_S = 3.0
 """The path answers, but no RTP comes: so long after the stall the dialog is refreshed once, without touching ICE."""
+ALARM_AFTER_S = 4.0
+"""A far end that is there and says nothing for so long is told to people."""
+SWITCH_WAIT_S = 0.3
+"""A new pair without a packet for so long: the far end sends to the old one (ICE restart rule 2)."""
 BUSY_RECHECK_S = 0.5
 
 
@@ -40,14 +44,14 @@ class CallFacts:
 
     now: float
     heard_at: float
-    """The last RTP packet, or when media was first connected."""
+    """The last RTP packet (while none is expected: the last sign of life), or when media was first connected."""
     stall_s: float = 0.6
     """Silence that counts as a stall (from packet time, jitter and round trip)."""
     signalling: bool = True
-    """There is a flow to say something on."""
+    """There is a flow to say something on, and it is not doubted."""
     signalling_lost_at: float | None = None
     busy: bool = False
-    """An offer of ours or the far end's is open."""
+    """An offer of ours for the media is open."""
     failed: bool = False
     """ICE, DTLS or consent ended for good: nothing comes by itself."""
     moved: bool = False
@@ -55,15 +59,30 @@ class CallFacts:
     expects: bool = True
     """By what was agreed the far end sends."""
     path: Path = Path.UNKNOWN
+    trouble_at: float | None = None
+    """Since when consent checks go unanswered, or the kernel refuses packets."""
+    grace_s: float = 2.0
+    """How long such trouble is borne while no RTP is expected that would tell more."""
     tier: Tier = 0
     """The repair under way."""
     tier_at: float = 0.0
+    landed: bool = False
+    """The far end was heard on what the repair made, or since all was given up."""
+    switched_at: float | None = None
+    """When media moved to the pair that the repair made."""
+    switch_wait_s: float = SWITCH_WAIT_S
+    paused: bool = False
+    """The repair's offer paused our sending."""
+    came_to_nothing: bool = False
+    """The repair's offer was refused, or what it agreed on failed."""
     first_tier: Literal[1, 2] = 1
     """What worked here before."""
     starts: tuple[float, ...] = ()
     """When repairs began, newest last."""
     refreshed: bool = False
     """The dialog was refreshed in this silence."""
+    alarmed: bool = False
+    """This silence was told."""
     exhausted: bool = False
     """Every tier was tried in vain."""
     on_failed: Literal["keep", "hangup", "redial"] = "keep"
@@ -77,6 +96,21 @@ class CallFacts:
         """Since the last packet."""
         return self.now - self.heard_at
 
+    @property
+    def stalled(self) -> bool:
+        """What should be heard is not."""
+        return self.expects and self.silence_s >= self.stall_s
+
+    @property
+    def dead(self) -> bool:
+        """What was in use will not carry a packet any more."""
+        return self.failed or (self.stalled and self.path is Path.DEAD)
+
+    @property
+    def probe_after_s(self) -> float:
+        """The silence after which probing begins."""
+        return max(PROBE_AFTER_S, self.stall_s / 4)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
@@ -85,16 +119,28 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reinvite:
-    """One re-INVITE: ``tier`` 0 refreshes only, 1 restarts ICE, 2 rebuilds the association."""
+    """One re-INVITE: ``tier`` 0 refreshes only, 1 restarts ICE, 2 rebuilds the association. ``pause``: send nothing
+    until the new pair is there."""
+
+    tier: Tier
+    pause: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """The repair worked: RTP was heard on what it made."""
 
     tier: Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
-    """The repair worked: RTP was heard after it began."""
+class Abandon:
+    """The repair came to nothing, and what was there before carries the call."""
 
-    tier: Tier
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """Tell people that the far end is there and is not heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +156,7 @@ class EndCall:
     redial: bool = False
 
 
-Step = Probe | Reinvite | Recovered | Exhaust | EndCall
+Step = Probe | Reinvite | Recovered | Abandon | Alarm | Exhaust | EndCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,28 +170,45 @@ class MediaPlan:
 
 def plan_media(facts: CallFacts) -> MediaPlan:
     """The whole decision. While there are steps, ``wake_at`` means nothing: facts change by carrying them out."""
-    if facts.tier and facts.heard_at > facts.tier_at:
-        return MediaPlan(state=M.FLOWING, steps=(Recovered(tier=facts.tier),))
+    if facts.landed and (facts.tier or facts.exhausted):
+        return MediaPlan(state=_at_rest(facts), steps=(Recovered(tier=facts.tier),))
     if facts.exhausted:
         return _exhausted(facts)
     if facts.tier:
         return _repairing(facts)
-    stalled = facts.expects and facts.silence_s >= facts.stall_s
-    if facts.moved or facts.failed or (stalled and facts.path is Path.DEAD):
+    if facts.moved or facts.dead:
         return _repair(facts)
     if not facts.expects:
-        return _overdue(facts, facts.rtp_timeout_held_s) or MediaPlan(
-            state=M.QUIET, wake_at=facts.heard_at + facts.rtp_timeout_held_s
-        )
-    return _silent(facts) if stalled else _flowing(facts)
+        return _quiet(facts)
+    return _silent(facts) if facts.stalled else _flowing(facts)
+
+
+def _at_rest(facts: CallFacts) -> MediaState:
+    return M.FLOWING if facts.expects else M.QUIET
 
 
 def _flowing(facts: CallFacts) -> MediaPlan:
-    if facts.silence_s < PROBE_AFTER_S:
-        return MediaPlan(state=M.FLOWING, wake_at=facts.heard_at + PROBE_AFTER_S)
+    if facts.silence_s < facts.probe_after_s:
+        return MediaPlan(state=M.FLOWING, wake_at=facts.heard_at + facts.probe_after_s)
     if facts.path is Path.UNKNOWN:
         return MediaPlan(state=M.FLOWING, steps=(Probe(),))
     return MediaPlan(state=M.FLOWING, wake_at=facts.heard_at + facts.stall_s)
+
+
+def _quiet(facts: CallFacts) -> MediaPlan:
+    """No RTP is expected: checks of the path are all there is to go by."""
+    overdue = _overdue(facts, facts.rtp_timeout_held_s)
+    if overdue is not None:
+        return overdue
+    wake_at = facts.heard_at + facts.rtp_timeout_held_s if facts.rtp_timeout_held_s else None
+    if facts.trouble_at is None or facts.path is Path.ALIVE:
+        return MediaPlan(state=M.QUIET, wake_at=wake_at)
+    if facts.path is Path.UNKNOWN:
+        return MediaPlan(state=M.QUIET, steps=(Probe(),))
+    if facts.path is Path.CHECKING:
+        return MediaPlan(state=M.CHECKING, wake_at=wake_at)
+    over_at = facts.trouble_at + facts.grace_s
+    return _repair(facts) if facts.now >= over_at else MediaPlan(state=M.CHECKING, wake_at=over_at)
 
 
 def _silent(facts: CallFacts) -> MediaPlan:
@@ -154,15 +217,18 @@ def _silent(facts: CallFacts) -> MediaPlan:
         return MediaPlan(state=M.STALLED, steps=(Probe(),))
     if facts.path is Path.CHECKING:
         return MediaPlan(state=M.CHECKING)
-    refresh_at = facts.heard_at + facts.stall_s + REFRESH_AFTER_S
-    if not facts.refreshed:
-        if facts.now < refresh_at:
-            return MediaPlan(state=M.INBOUND_ONLY, wake_at=refresh_at)
-        if facts.signalling and not facts.busy:
-            return MediaPlan(state=M.INBOUND_ONLY, steps=(Reinvite(tier=0),))
-    return _overdue(facts, facts.rtp_timeout_s) or MediaPlan(
-        state=M.INBOUND_ONLY, wake_at=max(facts.heard_at + facts.rtp_timeout_s, facts.now + BUSY_RECHECK_S)
-    )
+    refresh_at, alarm_at = facts.heard_at + facts.stall_s + REFRESH_AFTER_S, facts.heard_at + ALARM_AFTER_S
+    if not facts.alarmed and facts.now >= alarm_at:
+        return MediaPlan(state=M.INBOUND_ONLY, steps=(Alarm(),))
+    if not facts.refreshed and facts.now >= refresh_at and facts.signalling and not facts.busy:
+        return MediaPlan(state=M.INBOUND_ONLY, steps=(Reinvite(tier=0),))
+    overdue = _overdue(facts, facts.rtp_timeout_s)
+    if overdue is not None:
+        return overdue
+    times = [alarm_at] if not facts.alarmed else []
+    times += [max(refresh_at, facts.now + BUSY_RECHECK_S)] if not facts.refreshed else []
+    times += [facts.heard_at + facts.rtp_timeout_s] if facts.rtp_timeout_s else []
+    return MediaPlan(state=M.INBOUND_ONLY, wake_at=min(times, default=None))
 
 
 def _overdue(facts: CallFacts, timeout_s: float) -> MediaPlan | None:
@@ -170,7 +236,7 @@ def _overdue(facts: CallFacts, timeout_s: float) -> MediaPlan | None:
     if not timeout_s or facts.silence_s < timeout_s:
         return None
     if not facts.signalling:
-        return MediaPlan(state=M.WAIT_SIGNALLING, wake_at=facts.now + BUSY_RECHECK_S)
+        return _wait_for_signalling(facts)
     return MediaPlan(state=M.FAILED, steps=(EndCall(reason="media_timeout"),))
 
 
@@ -184,20 +250,36 @@ def _repair(facts: CallFacts) -> MediaPlan:
     if len(recent) >= STORM_LIMIT and facts.now < recent[-1] + STORM_SPACING_S:
         return MediaPlan(state=M.STALLED, wake_at=recent[-1] + STORM_SPACING_S)
     tier: Tier = 2 if facts.failed else facts.first_tier
-    return MediaPlan(state=_STATE_OF[tier], steps=(Reinvite(tier=tier),))
+    return MediaPlan(state=_STATE_OF[tier], steps=(Reinvite(tier=tier, pause=facts.dead),))
 
 
 def _repairing(facts: CallFacts) -> MediaPlan:
     if not facts.signalling:
         return _wait_for_signalling(facts)
+    state = _STATE_OF[facts.tier]
     deadline = facts.tier_at + TIER_BUDGET_S[facts.tier]
-    if facts.now < deadline:
-        return MediaPlan(state=_STATE_OF[facts.tier], wake_at=deadline)
     if facts.busy:
-        return MediaPlan(state=_STATE_OF[facts.tier], wake_at=facts.now + BUSY_RECHECK_S)
+        return MediaPlan(state=state, wake_at=max(deadline, facts.now + BUSY_RECHECK_S))
+    if facts.moved:
+        return _repair(facts)  # the world moved again: what is under way leads nowhere
+    if not facts.came_to_nothing and facts.now < deadline:
+        return _on_new_pair(facts, deadline)
+    if not facts.failed and not facts.stalled:
+        return MediaPlan(state=_at_rest(facts), steps=(Abandon(),))
     if facts.tier == 1:
-        return MediaPlan(state=M.REBUILDING, steps=(Reinvite(tier=2),))
+        return MediaPlan(state=M.REBUILDING, steps=(Reinvite(tier=2, pause=facts.dead),))
     return MediaPlan(state=M.FAILED, steps=(Exhaust(),))
+
+
+def _on_new_pair(facts: CallFacts, deadline: float) -> MediaPlan:
+    """Media moved to the new pair and should be heard there; who sends to the old one is told again, in silence."""
+    state = _STATE_OF[facts.tier]
+    if facts.switched_at is None or facts.paused or not facts.expects:
+        return MediaPlan(state=state, wake_at=deadline)
+    again_at = facts.switched_at + facts.switch_wait_s
+    if facts.now < again_at:
+        return MediaPlan(state=state, wake_at=min(again_at, deadline))
+    return MediaPlan(state=state, steps=(Reinvite(tier=facts.tier, pause=True),))
 
 
 def _wait_for_signalling(facts: CallFacts) -> MediaPlan:
@@ -212,9 +294,8 @@ def _exhausted(facts: CallFacts) -> MediaPlan:
     if facts.on_failed == "keep":
         if facts.moved and facts.signalling and not facts.busy:
             return _repair(facts)  # the world moved again: there is new hope
-        return _overdue(facts, facts.rtp_timeout_s) or MediaPlan(
-            state=M.FAILED, wake_at=max(facts.heard_at + facts.rtp_timeout_s, facts.now + BUSY_RECHECK_S)
-        )
+        wake_at = max(facts.heard_at + facts.rtp_timeout_s, facts.now + BUSY_RECHECK_S)
+        return _overdue(facts, facts.rtp_timeout_s) or MediaPlan(state=M.FAILED, wake_at=wake_at)
     return MediaPlan(state=M.FAILED, steps=(EndCall(reason="media_timeout", redial=facts.on_failed == "redial"),))
 
 

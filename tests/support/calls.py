@@ -11,21 +11,29 @@ from typing import Any, ParamSpec
 from phoned.calls.call import Call
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
+from phoned.calls.repair import RepairPolicy
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import DialConfig, IncomingRule
 from phoned.errors import NotFound, PhonedError
 from phoned.events import Event, EventBus, MemoryEventLog
 from phoned.ids import new_id
-from phoned.media.events import MediaEvent, RecordingFinished
+from phoned.media.events import Flowing, MediaEvent, RecordingFinished
+from phoned.media.pulse import Pulse
 from phoned.model import (
+    AccountState,
+    AccountView,
     CallRequest,
     CallState,
+    Cause,
     DtmfRequest,
+    LastError,
     MediaView,
+    OutboundProxyView,
     PlaybackView,
     PlayRequest,
     RecordingView,
     RecordRequest,
+    RegistrationView,
     StatsView,
 )
 from phoned.sip import events as sip
@@ -68,6 +76,15 @@ class FakeMedia:
         self.current: bytes | None = None
         self.numbers = StatsView()
         self.state = MediaView()
+        self.beat = Pulse()
+        self.talking = False
+        """The far end is heard all the time."""
+        self.answers: list[float | None] = []
+        """To probes, in order; then None."""
+        self.probes = 0
+        self.elsewhere = False
+        """Another route leads to the far end."""
+        self.wanted_codecs: tuple[str, ...] = ("opus", "PCMU")
         self.running: dict[str, PlaybackView | RecordingView] = {}
 
     def _do(self, what: str, *facts: Any) -> None:
@@ -75,10 +92,10 @@ class FakeMedia:
         if self.errors.get(what):
             raise self.errors[what].pop(0)
 
-    async def offer(self, *, ice_restart: bool = False, rebuild: bool = False) -> bytes:
-        held = self.held
+    async def offer(self, *, ice_restart: bool = False, rebuild: bool = False, pause: bool = False) -> bytes:
+        told = (("ice", ice_restart), ("rebuild", rebuild), ("pause", pause), ("held", self.held))
         await asyncio.sleep(self.work_s)
-        self._do("offer", *(name for name, on in (("ice", ice_restart), ("rebuild", rebuild), ("held", held)) if on))
+        self._do("offer", *(name for name, on in told if on))
         return b"offer"
 
     async def answer(self, remote: bytes) -> bytes:
@@ -157,6 +174,24 @@ class FakeMedia:
 
     def recordings(self) -> tuple[RecordingView, ...]:
         return tuple(view for view in self.running.values() if isinstance(view, RecordingView))
+
+    def pulse(self) -> Pulse:
+        return replace(self.beat, heard_at=asyncio.get_running_loop().time()) if self.talking else self.beat
+
+    async def probe(self) -> float | None:
+        self.probes += 1
+        await asyncio.sleep(0.4)
+        return self.answers.pop(0) if self.answers else None
+
+    def rerouted(self) -> bool:
+        return self.elsewhere
+
+    def prefer(self, names: tuple[str, ...]) -> None:
+        self.wanted_codecs = names
+        self._do("prefer", *names)
+
+    def renew_sender(self) -> None:
+        self._do("renew")
 
     def stats(self) -> StatsView:
         return self.numbers
@@ -239,9 +274,28 @@ class FakeAccount:
     settled: bool = True
     repairing: bool = False
     changes: int = 0
+    proxy: str = "wss://one.example.org/"
+    cause: Cause | None = None
+    state: AccountState = AccountState.ONLINE
+
+    @property
+    def flow(self) -> object | None:
+        return self if self.online else None
 
     def on_calls_changed(self) -> None:
         self.changes += 1
+
+    def view(self) -> AccountView:
+        error = None if self.cause is None else LastError(cause=self.cause)
+        return AccountView(
+            id="a",
+            aor=self.aor,
+            state=self.state,
+            since=wall_clock(),
+            desired="registered",
+            registration=RegistrationView(last_error=error),
+            outbound_proxy=OutboundProxyView(active=self.proxy, primary=self.proxy),
+        )
 
 
 @dataclass
@@ -252,6 +306,7 @@ class CallWorld:
     rules: tuple[IncomingRule, ...] = ()
     clock: WallClock = wall_clock
     keep_ended: int = 100
+    repair_policy: RepairPolicy = field(default_factory=RepairPolicy)
     make_error: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -269,6 +324,7 @@ class CallWorld:
             bus=self.bus,
             clock=self.clock,
             keep_ended=self.keep_ended,
+            repair_policy=lambda account: self.repair_policy,
         )
         self.core.deliver = self.manager.on_session_event
 
@@ -322,6 +378,14 @@ class CallWorld:
         assert call.session is not None
         self.core.answered.add(call.session)
         self.tell(sip.Answered(session=call.session, call_id="cid", **TAGS))
+
+    def flowing(self, call: Call, **facts: Any) -> FakeMedia:
+        """Media is connected and the far end talks."""
+        media = self.media[call.id]
+        media.talking = True
+        media.beat = Pulse(**{"ready": True, "expects": True, "sends": False, "heard_here": True, **facts})
+        media.emit(Flowing(codec="opus", ssrc=1, ice_generation=1, dtls_generation=1))
+        return media
 
     def wants_offer(self, call: Call, token: str, *causes: sip.ModifyCause) -> None:
         """The core asks for an offer."""

@@ -264,7 +264,7 @@ async def test_each_call_that_is_up_gets_one_repair_after_a_new_flow() -> None:
     world.manager.on_registered("a")
     assert world.core.of("reinvite") == [(up.session, "recovery")]
     world.modified(up, sip.ModifyCause.RECOVERY)
-    assert (await world.types())[-1] == "call.dialog_verified"
+    assert (await world.types())[-2:] == ["call.dialog_verified", "call.reconnected"]
 
 
 @virtual
@@ -363,6 +363,8 @@ async def test_a_crash_while_queued_is_contained() -> None:
 async def test_calls_whose_address_is_gone_restart_ice_and_the_others_stay() -> None:
     world = CallWorld()
     gone, stays, placed = await world.active(), await world.active(), await world.place()
+    for call in (gone, stays):
+        world.flowing(call)
     world.media[gone.id].state = MediaView(local="10.0.0.1:4000", remote="192.0.2.1:1")
     world.media[stays.id].state = MediaView(local="[2001:db8::1]:4000", remote="192.0.2.1:2")
     assert len(world.manager.media_pairs()) == 2
@@ -370,11 +372,10 @@ async def test_calls_whose_address_is_gone_restart_ice_and_the_others_stay() -> 
     assert world.core.of("reinvite") == [(gone.session, "media")]
     world.account.settled = False  # the flow is being replaced: its repair takes the restart along
     world.manager.on_network_moved(frozenset({"2001:db8::1"}), forced=False)
-    placed.move(at_once=True)
     assert len(world.core.of("reinvite")) == 1
+    world.manager.on_flow_ready("a")
+    assert world.core.of("reinvite")[1:] == [(gone.session, "recovery"), (stays.session, "recovery")]
     world.wants_offer(stays, "t", sip.ModifyCause.RECOVERY)
     await settle()
-    assert ("offer", "ice") in world.media[stays.id].log
-    world.account.settled = True
-    world.manager.on_network_moved(frozenset(), forced=True)
-    assert len(world.core.of("reinvite")) == 3
+    assert ("offer", "ice", "pause") in world.media[stays.id].log
+    assert placed.session not in [said[0] for said in world.core.of("reinvite")]

@@ -66,7 +66,7 @@ async def test_a_refused_hold_leaves_everything_as_it_was() -> None:
 async def test_the_outcome_of_another_reinvite_is_not_taken_for_ones_own() -> None:
     world = CallWorld()
     call = await world.active()
-    call.repair()
+    call.on_flow_ready()
     world.wants_offer(call, "t0", RECOVERY)
     await settle()
     holding = spawner().spawn("h", call.hold(True))
@@ -95,7 +95,7 @@ async def test_a_hold_given_while_the_flow_is_away_is_carried_by_the_repair() ->
     await settle()
     assert not holding.done()
     assert world.media[call.id].held
-    call.repair()
+    call.on_flow_ready()
     world.wants_offer(call, "t1", RECOVERY)
     await settle()
     world.modified(call, RECOVERY)

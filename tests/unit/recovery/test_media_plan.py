@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from phoned.model import MediaState
 from phoned.recovery.media_plan import (
+    Abandon,
+    Alarm,
     CallFacts,
     EndCall,
     Exhaust,
@@ -40,7 +42,7 @@ def test_probing_begins_beside_the_stall_timer() -> None:
 
 
 def test_stalled_and_unanswered_is_dead_and_restarts_ice() -> None:
-    assert of(0.7, path=Path.DEAD) == MediaPlan(state=M.RESTARTING, steps=(Reinvite(tier=1),))
+    assert of(0.7, path=Path.DEAD) == MediaPlan(state=M.RESTARTING, steps=(Reinvite(tier=1, pause=True),))
     assert of(0.7).steps == (Probe(),)
     assert of(0.7, path=Path.CHECKING) == MediaPlan(state=M.CHECKING)
 
@@ -51,21 +53,50 @@ def test_a_moved_network_restarts_ice_at_once_without_a_stall() -> None:
 
 
 def test_a_dead_association_is_rebuilt_directly() -> None:
-    assert of(failed=True) == MediaPlan(state=M.REBUILDING, steps=(Reinvite(tier=2),))
+    assert of(failed=True) == MediaPlan(state=M.REBUILDING, steps=(Reinvite(tier=2, pause=True),))
 
 
 def test_tier_one_has_four_seconds_tier_two_eight() -> None:
     begun = {"path": Path.DEAD, "tier": 1, "tier_at": NOW - 3}
     assert of(5, **begun) == MediaPlan(state=M.RESTARTING, wake_at=NOW + 1)
-    assert of(5, **{**begun, "tier_at": NOW - 4}) == MediaPlan(state=M.REBUILDING, steps=(Reinvite(tier=2),))
+    assert of(5, **{**begun, "tier_at": NOW - 4}) == MediaPlan(
+        state=M.REBUILDING, steps=(Reinvite(tier=2, pause=True),)
+    )
     assert of(9, tier=2, tier_at=NOW - 7) == MediaPlan(state=M.REBUILDING, wake_at=NOW + 1)
     assert of(13, tier=2, tier_at=NOW - 8) == MediaPlan(state=M.FAILED, steps=(Exhaust(),))
     assert of(5, **{**begun, "tier_at": NOW - 4}, busy=True).wake_at == NOW + 0.5
 
 
-def test_a_packet_heard_after_the_repair_began_ends_it() -> None:
-    assert of(0.01, tier=1, tier_at=NOW - 1).steps == (Recovered(tier=1),)
-    assert of(0.01, tier=2, tier_at=NOW - 1, exhausted=True).steps == (Recovered(tier=2),)
+def test_a_packet_heard_on_what_the_repair_made_ends_it() -> None:
+    assert of(0.01, tier=1, tier_at=NOW - 1, landed=True).steps == (Recovered(tier=1),)
+    assert of(0.01, tier=0, exhausted=True, landed=True) == MediaPlan(state=M.FLOWING, steps=(Recovered(tier=0),))
+    assert of(0.01, tier=2, landed=True, expects=False).state is M.QUIET
+    # the old pair still talks: that is no proof of the new one
+    assert of(0.01, tier=1, tier_at=NOW - 1).steps == ()
+
+
+def test_a_repair_that_came_to_nothing_is_abandoned_where_the_old_path_carries_the_call() -> None:
+    assert of(0.01, tier=1, tier_at=NOW - 1, came_to_nothing=True).steps == (Abandon(),)
+    assert of(0.01, tier=2, tier_at=NOW - 8).steps == (Abandon(),)
+    assert of(2, tier=1, tier_at=NOW - 1, came_to_nothing=True).steps == (Reinvite(tier=2),)
+    assert of(2, tier=2, tier_at=NOW - 1, came_to_nothing=True).steps == (Exhaust(),)
+    assert of(0.01, tier=2, tier_at=NOW, came_to_nothing=True, failed=True).steps == (Exhaust(),)
+
+
+def test_a_new_pair_without_a_packet_is_offered_again_with_sending_paused() -> None:
+    moved = {"tier": 1, "tier_at": NOW - 0.5, "switched_at": NOW - 0.1}
+    assert of(0.1, **moved) == MediaPlan(state=M.RESTARTING, wake_at=NOW - 0.1 + 0.3)
+    late = {**moved, "switched_at": NOW - 0.31}
+    assert of(0.3, **late).steps == (Reinvite(tier=1, pause=True),)
+    assert of(0.3, **late, switch_wait_s=1.0).steps == ()
+    assert of(0.3, **late, paused=True).steps == ()
+    assert of(0.3, **late, expects=False).steps == ()
+    assert of(0.3, **late, busy=True).steps == ()
+
+
+def test_a_world_that_moves_again_is_planned_anew() -> None:
+    assert of(0.3, tier=1, tier_at=NOW - 0.2, moved=True).steps == (Reinvite(tier=1),)
+    assert of(0.3, tier=1, tier_at=NOW - 0.2, moved=True, busy=True).steps == ()
 
 
 def test_nothing_starts_without_signalling_and_retention_ends_the_wait() -> None:
@@ -88,19 +119,37 @@ def test_a_storm_of_repairs_is_spaced() -> None:
 
 
 def test_a_path_that_answers_without_audio_is_refreshed_once_and_hung_up_after_a_minute() -> None:
-    quiet = {"path": Path.ALIVE}
+    quiet = {"path": Path.ALIVE, "alarmed": True}
     assert of(1, **quiet) == MediaPlan(state=M.INBOUND_ONLY, wake_at=NOW - 1 + 3.6)
     assert of(4, **quiet).steps == (Reinvite(tier=0),)
     assert of(4, **quiet, busy=True).steps == ()
+    assert of(4, **{**quiet, "alarmed": False}).steps == (Alarm(),)
+    assert of(3.8, path=Path.ALIVE, refreshed=True).wake_at == pytest.approx(NOW + 0.2)
     assert of(4, **quiet, refreshed=True) == MediaPlan(state=M.INBOUND_ONLY, wake_at=NOW - 4 + 60)
     assert of(61, **quiet, refreshed=True).steps == (EndCall(reason="media_timeout"),)
     assert of(61, **quiet, refreshed=True, rtp_timeout_s=0).steps == ()
     down = of(61, **quiet, refreshed=True, signalling=False)
-    assert down == MediaPlan(state=M.WAIT_SIGNALLING, wake_at=NOW + 0.5)
+    assert down == MediaPlan(state=M.WAIT_SIGNALLING, wake_at=NOW + 300)
+
+
+def test_a_quiet_path_in_trouble_is_probed_and_restarted_after_a_grace() -> None:
+    held = {"expects": False, "trouble_at": NOW - 1}
+    assert of(1, **held).steps == (Probe(),)
+    assert of(1, **held, path=Path.CHECKING).state is M.CHECKING
+    assert of(1, **held, path=Path.ALIVE).state is M.QUIET
+    assert of(1, **held, path=Path.DEAD) == MediaPlan(state=M.CHECKING, wake_at=NOW + 1)
+    assert of(1, **{**held, "trouble_at": NOW - 2}, path=Path.DEAD).steps == (Reinvite(tier=1),)
+    assert of(1, **held, path=Path.DEAD, grace_s=0.5).steps == (Reinvite(tier=1),)
+
+
+def test_slow_streams_are_probed_later() -> None:
+    assert of(0.5, stall_s=2.5).wake_at == NOW - 0.5 + 0.625
+    assert of(0.7, stall_s=2.5).steps == (Probe(),)
 
 
 def test_a_held_call_is_quiet_for_five_minutes() -> None:
     assert of(100, expects=False) == MediaPlan(state=M.QUIET, wake_at=NOW + 200)
+    assert of(100, expects=False, rtp_timeout_held_s=0) == MediaPlan(state=M.QUIET)
     assert of(300, expects=False).steps == (EndCall(reason="media_timeout"),)
 
 
@@ -133,6 +182,12 @@ facts = st.builds(
     first_tier=st.sampled_from([1, 2]),
     starts=st.lists(st.floats(NOW - 100, NOW), max_size=4).map(lambda starts: tuple(sorted(starts))),
     refreshed=st.booleans(),
+    alarmed=st.booleans(),
+    landed=st.booleans(),
+    paused=st.booleans(),
+    came_to_nothing=st.booleans(),
+    switched_at=st.one_of(st.none(), st.floats(NOW - 10, NOW)),
+    trouble_at=st.one_of(st.none(), st.floats(NOW - 10, NOW)),
     exhausted=st.booleans(),
     on_failed=st.sampled_from(["keep", "hangup", "redial"]),
 )

@@ -1,0 +1,453 @@
+"""The hands of a call's media recovery: gathers facts, asks `phoned.recovery.media_plan`, carries its steps out.
+
+`MediaRepair` watches one answered call. It is driven by the shared `Rounds`, by the media session's events, by the
+outcome of re-INVITEs, by new flows and by moves of the network; whatever it hears, it asks for a plan. It must not know
+how descriptions are made nor how requests find their way (recovery page, "Media plane"; ICE restart rules 1-10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from phoned.calls.outage import Outage
+from phoned.calls.outbound import OutboundWatch
+from phoned.calls.ports import CallMedia
+from phoned.calls.rounds import Rounds
+from phoned.errors import PhonedError
+from phoned.media import events as media
+from phoned.media.pulse import Pulse
+from phoned.model import MediaState
+from phoned.recovery import media_plan as planning
+from phoned.recovery.media_plan import SWITCH_WAIT_S, CallFacts, Path, Tier, plan_media
+from phoned.recovery.tiers import TierMemory
+from phoned.sip.events import Modified, ModifyCause, ModifyRefused
+from phoned.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+"""At least so often a call is looked at: its flow may go, and what leaves is sampled."""
+MAX_STEPS = 8
+"""Plans in a row without anything coming from outside; more is a bug, and is logged."""
+_OWN_STATES = frozenset({MediaState.FLOWING, MediaState.QUIET, MediaState.STALLED})
+"""The media session itself reports these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairPolicy:
+    """An account's figures for the media of its calls."""
+
+    force: Literal["auto", "always", "never"] = "auto"
+    """Whether the re-INVITE on a new flow restarts ICE; ``auto``: when the way to the far end is another one."""
+    on_failed: Literal["keep", "hangup", "redial"] = "keep"
+    rtp_timeout_s: float = 60.0
+    rtp_timeout_held_s: float = 300.0
+    retention_s: float = 300.0
+    grace_s: float = 2.0
+    inbound_stall_s: float = 0.0
+    """0: from packet time, jitter and round trip."""
+
+
+class Line(Protocol):
+    """The account's signalling, as a call's repair must know it."""
+
+    @property
+    def usable(self) -> bool:
+        """There is a flow, and it is not about to be replaced."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """There is none."""
+        ...
+
+    @property
+    def attached(self) -> bool:
+        """A new flow that was offered is still being registered, or is."""
+        ...
+
+    @property
+    def proxy(self) -> str:
+        """Through whom it goes."""
+        ...
+
+    @property
+    def cause(self) -> str:
+        """Why the last flow was lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairContext:
+    """What the repairs of all calls share, and what one account's need."""
+
+    line: Line
+    rounds: Rounds
+    tiers: TierMemory
+    policy: RepairPolicy
+
+
+class Owner(Protocol):
+    """The call, as far as the repair of its media must know it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    def publish(self, type_: str, **facts: object) -> None: ...
+
+    def say_again(
+        self, cause: ModifyCause, *, ice_restart: bool = False, rebuild: bool = False, pause: bool = False
+    ) -> None:
+        """One re-INVITE. Raises `PhonedError`."""
+        ...
+
+    def on_unusable(self, detail: str) -> None:
+        """Media cannot be had at all."""
+        ...
+
+    def lose(self, reason: str, *, redial: bool) -> None:
+        """Give the call up."""
+        ...
+
+
+class MediaRepair:
+    """See the module's docstring. `begin` with the answer, `end` with the call."""
+
+    def __init__(
+        self,
+        call: Owner,
+        session: CallMedia,
+        tasks: Tasks,
+        outage: Outage,
+        context: RepairContext,
+    ) -> None:
+        self.state: MediaState | None = None
+        """What the plan says; None while media connects for the first time."""
+        self._call = call
+        self._media = session
+        self._tasks = tasks
+        self._outage = outage
+        self._line = context.line
+        self._rounds = context.rounds
+        self._tiers = context.tiers
+        self._policy = context.policy
+        self._outbound = OutboundWatch(call, session, on_given_up=self._sending_given_up)
+        self._watching = False
+        self._planning = False
+        self._ready_at: float | None = None
+        self._alive_at = 0.0
+        self._packet_at: float | None = None
+        self._path = Path.UNKNOWN
+        self._trouble_at: float | None = None
+        self._stall_told = self._refreshed = self._alarmed = False
+        self._busy = self._failed = self._moved = self._gone = self._exhausted = False
+        self._signalling_lost_at: float | None = None
+        self._flow_ready = False
+        self._starts: deque[float] = deque(maxlen=planning.STORM_LIMIT + 1)
+        self._tier: Tier = 0
+        self._tier_at = 0.0
+        self._before = Pulse()
+        """When the repair under way began."""
+        self._switched_at: float | None = None
+        self._paused = self._came_to_nothing = self._agreed = self._first_tier_agreed = False
+        self._gap_ms = 0
+
+    # --- life
+
+    def begin(self) -> None:
+        """The call was answered."""
+        self._watching = True
+        self.reconsider()
+
+    def end(self) -> None:
+        """The call is over."""
+        self._watching = False
+        self._rounds.leave(self)
+
+    # --- what happens
+
+    def on_network_moved(self, *, gone: bool) -> None:
+        """Another way leads to the far end, or (``gone``) the address in use left this machine."""
+        self._moved = True
+        self._gone |= gone
+        self.reconsider()
+
+    def on_flow_ready(self) -> None:
+        """A new flow carries the account: the one re-INVITE that every dialog needs takes the repair along."""
+        now, policy = self._now(), self._policy
+        self._flow_ready = True
+        self._signalling_lost_at = None
+        self._outage.lost("signalling", self._line.cause)
+        pulse = self._media.pulse()
+        facts = self._facts(pulse, now)
+        needed = facts is not None and bool(self._tier or self._exhausted or self._moved or facts.dead)
+        forced = policy.force == "always" or (policy.force == "auto" and self._media.rerouted())
+        tier: Tier = 0
+        if facts is not None and (needed or forced):
+            tier = 2 if self._failed or self._tier == 2 else self._tiers.first(self._line.proxy)
+        self._say(tier, pause=facts is not None and (facts.dead or self._gone), cause=ModifyCause.RECOVERY)
+        self.reconsider()
+
+    def on_outcome(self, event: Modified | ModifyRefused) -> None:
+        """What became of a re-INVITE of ours."""
+        if not {ModifyCause.MEDIA, ModifyCause.RECOVERY} & set(event.causes):
+            return
+        self._busy = False
+        if isinstance(event, Modified):
+            self._agreed = True
+            self._first_tier_agreed |= self._tier == 1
+        elif self._tier:
+            self._came_to_nothing = True
+        if ModifyCause.RECOVERY in event.causes and (isinstance(event, Modified) or event.status):
+            self._outage.back("signalling")  # whatever the answer was, the far end has the dialog
+        self._outbound.on_outcome(event)
+        self.reconsider()
+
+    def on_media_event(self, event: media.MediaEvent) -> None:
+        """A fact about the media."""
+        now = self._now()
+        match event:
+            case media.PathTrouble(kind="consent", misses=0):
+                self._trouble_at = None
+            case media.PathTrouble():
+                self._trouble_at = self._trouble_at or now
+                if self._path is Path.ALIVE:
+                    self._path = Path.UNKNOWN
+            case media.PathChanged() if self._tier and event.ice_generation > self._before.ice_generation:
+                self._switched_at = self._switched_at or now
+            case media.Flowing(gap_ms=int(gap_ms)):
+                self._gap_ms = max(self._gap_ms, gap_ms)
+            case media.MediaFailed(cause=media.MediaFailure.CODEC):
+                self._outbound.encoder_failed()
+            case media.MediaFailed():
+                self._failed = True
+                self._came_to_nothing |= self._tier != 0 and not self._busy
+            case media.RestartFailed():
+                self._came_to_nothing |= self._tier != 0 and not self._busy
+            case media.CodecChanged():
+                self._outbound.on_codec(event.codec)
+            case media.MediaStateChanged() | media.Flowing():
+                pass
+            case _:
+                return
+        self.reconsider()
+
+    # --- facts
+
+    def _facts(self, pulse: Pulse, now: float) -> CallFacts | None:
+        """None while media connects for the first time: the session has its own deadlines for that."""
+        if self._ready_at is None and pulse.ready:
+            self._ready_at = now
+        self._watch_line(now)
+        if self._ready_at is None and not self._failed:
+            return None
+        self._note_packet(pulse)
+        if pulse.consented:
+            self._alive_at = now
+        heard_at = max(pulse.heard_at or 0.0, pulse.expected_since, self._ready_at or self._tier_at)
+        if not pulse.expects:
+            heard_at = max(heard_at, self._alive_at)
+        policy = self._policy
+        return CallFacts(
+            now=now,
+            heard_at=min(heard_at, now),
+            stall_s=policy.inbound_stall_s or pulse.stall_s,
+            signalling=self._signalling_lost_at is None,
+            signalling_lost_at=self._signalling_lost_at,
+            busy=self._busy,
+            failed=self._failed,
+            moved=self._moved,
+            expects=pulse.expects,
+            path=Path.DEAD if self._gone else self._path,
+            trouble_at=self._trouble_at,
+            grace_s=policy.grace_s,
+            tier=self._tier,
+            tier_at=self._tier_at,
+            landed=self._landed(pulse),
+            switched_at=self._switched_at,
+            switch_wait_s=max(SWITCH_WAIT_S, 2 * (pulse.rtt_s or 0.0)),
+            paused=self._paused,
+            came_to_nothing=self._came_to_nothing,
+            first_tier=self._tiers.first(self._line.proxy),
+            starts=tuple(self._starts),
+            refreshed=self._refreshed,
+            alarmed=self._alarmed,
+            exhausted=self._exhausted,
+            on_failed=policy.on_failed,
+            rtp_timeout_s=policy.rtp_timeout_s,
+            rtp_timeout_held_s=policy.rtp_timeout_held_s,
+            retention_s=policy.retention_s,
+        )
+
+    def _watch_line(self, now: float) -> None:
+        line = self._line
+        if line.lost:
+            self._outage.lost("signalling", line.cause)
+        self._flow_ready = self._flow_ready and line.attached
+        if line.usable or self._flow_ready:
+            self._signalling_lost_at = None
+        elif self._signalling_lost_at is None:
+            self._signalling_lost_at = now
+
+    def _note_packet(self, pulse: Pulse) -> None:
+        if pulse.heard_at == self._packet_at:
+            return
+        self._packet_at = pulse.heard_at
+        self._path, self._trouble_at = Path.UNKNOWN, None
+        self._stall_told = self._refreshed = self._alarmed = False
+
+    def _landed(self, pulse: Pulse) -> bool:
+        """The far end was heard on what the repair made; where nothing is to be heard, the path and its keys are there.
+        Packets that still come on the old pair prove nothing."""
+        if not (self._tier or self._exhausted) or not pulse.ready:
+            return False
+        before = self._before
+        if self._exhausted:
+            return pulse.heard_at is not None and pulse.heard_at > self._tier_at
+        if pulse.ice_generation <= before.ice_generation:
+            return False
+        if pulse.expects:
+            since = self._tier_at if self._switched_at is None else self._switched_at
+            return pulse.heard_here and pulse.heard_at is not None and pulse.heard_at >= since
+        return self._tier == 1 or pulse.dtls_generation > before.dtls_generation
+
+    # --- the plan
+
+    def reconsider(self) -> None:
+        """Ask for a plan and carry it out until nothing is left to do."""
+        if self._planning or not self._watching or self._call.ended:
+            return
+        self._planning = True
+        try:
+            self._plan()
+        finally:
+            self._planning = False
+
+    def _plan(self) -> None:
+        for _ in range(MAX_STEPS):
+            now, pulse = self._now(), self._media.pulse()
+            facts = self._facts(pulse, now)
+            if facts is None:
+                self._rounds.at(self, now + LOOK_S)
+                return
+            self._tell_stall(facts)
+            if self._outbound.stalled(pulse, now, expected=not (self._tier or self._failed or facts.dead)):
+                self._moved = True  # the socket takes nothing: others are tried
+                continue
+            made = plan_media(facts)
+            for step in made.steps:
+                self._carry_out(step, facts, pulse)
+                if not self._watching or self._call.ended:
+                    return
+            self._enter(made.state)
+            if not made.steps:
+                self._rounds.at(self, min(now + LOOK_S, made.wake_at or now + LOOK_S))
+                return
+        log.error("%s: the plan of its media does not settle", self._call.id)
+        self._rounds.at(self, self._now() + 1)
+
+    def _enter(self, state: MediaState) -> None:
+        before, self.state = self.state, state
+        if before is not state and state not in _OWN_STATES:
+            log.info("%s: media %s -> %s", self._call.id, before, state)
+            self._call.publish("call.updated")
+
+    def _tell_stall(self, facts: CallFacts) -> None:
+        if facts.stalled and not self._stall_told and self._packet_at is not None:
+            self._stall_told = True
+            self._call.publish("call.media_stalled", direction="inbound")
+
+    def _carry_out(self, step: planning.Step, facts: CallFacts, pulse: Pulse) -> None:
+        match step:
+            case planning.Probe():
+                self._path = Path.CHECKING
+                self._tasks.spawn("probe", self._probe())
+            case planning.Reinvite(tier=0):
+                self._refreshed = True
+                self._say(0, pause=False, cause=ModifyCause.MEDIA)
+            case planning.Reinvite():
+                self._say(step.tier, pause=step.pause or self._gone, cause=ModifyCause.MEDIA)
+            case planning.Recovered():
+                self._recovered(pulse)
+            case planning.Abandon():
+                self._rest()
+                self._outage.back("media", gap_ms=self._gap_ms)
+            case planning.Alarm():
+                self._alarmed = True
+                if self._packet_at is not None:  # else the call itself has told it, after the answer
+                    self._call.publish("call.no_inbound_audio")
+            case planning.Exhaust():
+                self._exhaust()
+            case planning.EndCall():
+                log.warning("%s: given up: %s", self._call.id, step.reason)
+                self._call.lose(step.reason, redial=step.redial)
+
+    async def _probe(self) -> None:
+        answered = await self._media.probe()
+        if self._path is Path.CHECKING:  # else a packet was quicker
+            self._path = Path.DEAD if answered is None else Path.ALIVE
+            if self._path is Path.ALIVE:
+                self._trouble_at = None
+        self.reconsider()
+
+    def _say(self, tier: Tier, *, pause: bool, cause: ModifyCause) -> None:
+        """One re-INVITE with as much repair as is due."""
+        if tier:
+            self._start(tier, pause=pause)
+        self._outage.attempts += 1
+        self._busy = True
+        try:
+            self._call.say_again(cause, ice_restart=tier == 1, rebuild=tier == 2, pause=pause and tier != 0)
+        except PhonedError as error:
+            log.warning("%s: the re-INVITE cannot be said: %s", self._call.id, error.detail)
+            self._busy, self._came_to_nothing = False, True
+
+    def _start(self, tier: Tier, *, pause: bool) -> None:
+        now = self._now()
+        if not self._tier:
+            self._starts.append(now)
+            self._gap_ms, self._first_tier_agreed = 0, False
+            self._outage.lost("media", self._why())
+        log.info("%s: media repair, tier %d", self._call.id, tier)
+        self._tier, self._tier_at, self._before = tier, now, self._media.pulse()
+        self._switched_at, self._paused = None, pause
+        self._came_to_nothing = self._agreed = self._moved = self._gone = self._exhausted = False
+
+    def _why(self) -> str:
+        if self._moved or self._gone or self._media.rerouted():
+            return "network"
+        return "failed" if self._failed else "timeout"
+
+    def _rest(self) -> None:
+        self._tier, self._path, self._trouble_at = 0, Path.UNKNOWN, None
+        self._exhausted = self._came_to_nothing = self._failed = False
+
+    def _recovered(self, pulse: Pulse) -> None:
+        tier = self._tier
+        if tier and (tier == 1 or self._first_tier_agreed or self._tiers.first(self._line.proxy) == 2):
+            self._tiers.learn(self._line.proxy, tier)
+        self._rest()
+        self._outage.back("media", tier=tier, gap_ms=self._gap_ms)
+
+    def _exhaust(self) -> None:
+        self._tier, self._tier_at, self._exhausted = 0, self._now(), True
+        if not self._failed:  # else the media itself has told it
+            self._call.publish("call.media_failed", local=False)
+        if self._ready_at is None:
+            self._call.on_unusable("no path to the far end, and none by another try")
+
+    def _sending_given_up(self) -> None:
+        """What we say cannot leave, whatever was tried."""
+        self._call.publish("call.media_failed", local=True)
+        if self._policy.on_failed != "keep":
+            self._call.lose("media_timeout", redial=self._policy.on_failed == "redial")
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
