@@ -183,6 +183,9 @@ async def test_incoming_rules_answer_and_reject_without_anybody(phones: Phones) 
         await alice.phone.place_call(call_to("carol"), wait="answered")
 
 
+@pytest.mark.behaviour("R7")
+@pytest.mark.behaviour("O4")
+@pytest.mark.behaviour("R12")
 async def test_a_cut_socket_is_replaced_and_the_call_goes_on(phones: Phones) -> None:
     alice, watch = await phones.online()
     call = await alice.phone.place_call(call_to("echo"), wait="answered")

@@ -70,6 +70,10 @@ class Collector:
         else:
             self._claims.setdefault(test, []).append(row)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            sys.stderr.write(f"cannot be collected: {report.nodeid}\n")
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.outcome != "passed":
             for row in self._claims.get(report.nodeid, ()):
@@ -79,7 +83,8 @@ class Collector:
 def main(arguments: list[str]) -> int:
     """Run the marked tests and print the table."""
     collector = Collector()
-    pytest.main(["-q", "--no-header", "-p", "no:terminal", *arguments], plugins=[collector])
+    options = ("-q", "--no-header", "--continue-on-collection-errors", "-m", "behaviour and not long")
+    pytest.main([*options, *arguments], plugins=[collector])
     REPORT.parent.mkdir(exist_ok=True)
     facts = {row: {"result": known.result, "tests": known.tests} for row, known in collector.rows.items()}
     REPORT.write_text(json.dumps(facts, indent=1))

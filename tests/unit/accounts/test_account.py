@@ -49,6 +49,7 @@ async def test_a_register_goes_out_every_half_expiry_but_at_least_each_minute() 
     assert world.account.state is S.ONLINE
 
 
+@pytest.mark.behaviour("R2")
 @virtual
 async def test_a_refresh_can_come_a_fixed_time_before_the_expiry() -> None:
     world = World(refresh_before_expiry_s=3)
@@ -59,6 +60,8 @@ async def test_a_refresh_can_come_a_fixed_time_before_the_expiry() -> None:
     assert len(world.signaling.registers) == before + 1
 
 
+@pytest.mark.behaviour("R/a")
+@pytest.mark.behaviour("P3")
 @virtual
 async def test_a_server_that_takes_the_socket_and_stays_mute_never_wedges() -> None:
     world = World()
@@ -70,6 +73,10 @@ async def test_a_server_that_takes_the_socket_and_stays_mute_never_wedges() -> N
     assert causes == {"mute"}
 
 
+@pytest.mark.behaviour("R3")
+@pytest.mark.behaviour("R/c")
+@pytest.mark.behaviour("P9")
+@pytest.mark.behaviour("P8")
 @virtual
 async def test_an_unanswered_keep_alive_abandons_the_socket_after_five_seconds() -> None:
     world = World()
@@ -94,6 +101,9 @@ async def test_an_unanswered_keep_alive_abandons_the_socket_after_five_seconds()
     assert 0 < events[3].data["outage_ms"] < 1000
 
 
+@pytest.mark.behaviour("R5")
+@pytest.mark.behaviour("L5")
+@pytest.mark.behaviour("P6")
 @virtual
 async def test_a_closed_socket_is_dialled_again_at_once_then_ever_slower_up_to_a_minute() -> None:
     world = World()
@@ -107,6 +117,7 @@ async def test_a_closed_socket_is_dialled_again_at_once_then_ever_slower_up_to_a
     assert gaps[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+@pytest.mark.behaviour("F7")
 @virtual
 async def test_the_back_off_starts_over_only_after_ten_good_seconds() -> None:
     world = World()
@@ -137,6 +148,8 @@ async def test_with_a_call_up_retries_hurry_and_dialogs_move_to_the_new_flow() -
     assert world.account.state is S.REGISTERING
 
 
+@pytest.mark.behaviour("F9")
+@pytest.mark.behaviour("R4")
 @virtual
 async def test_two_missed_pings_end_the_flow_but_a_byte_is_proof_of_life() -> None:
     world = World()
@@ -169,6 +182,7 @@ async def test_pings_are_quick_with_a_call_and_stay_below_the_servers_flow_timer
     assert 8 <= world.flow.pings - before <= 10
 
 
+@pytest.mark.behaviour("L9")
 @virtual
 async def test_wrong_credentials_are_probed_slowly_and_the_socket_stays() -> None:
     world = World()
@@ -208,6 +222,7 @@ async def test_retry_after_is_honoured_within_reason() -> None:
     assert events[-1].data["retry_after_s"] == pytest.approx(3600 * 1.2)
 
 
+@pytest.mark.behaviour("R11")
 @virtual
 async def test_too_many_contacts_is_a_slow_retry_with_the_same_socket() -> None:
     world = World()
@@ -231,6 +246,10 @@ async def test_a_server_error_is_retried_on_the_living_socket() -> None:
     assert world.account.state is S.ONLINE
 
 
+@pytest.mark.behaviour("P2")
+@pytest.mark.behaviour("P4")
+@pytest.mark.behaviour("P10")
+@pytest.mark.behaviour("F5")
 @virtual
 async def test_a_limit_of_attempts_ends_with_gave_up_and_retry_begins_again() -> None:
     world = World(schedule=Schedule(kind="uniform", base_s=0.5, cap_s=5, max_attempts=30))
@@ -249,6 +268,8 @@ async def test_a_limit_of_attempts_ends_with_gave_up_and_retry_begins_again() ->
     assert world.state() is S.ONLINE
 
 
+@pytest.mark.behaviour("P5")
+@pytest.mark.behaviour("P7")
 @virtual
 async def test_the_first_failure_ever_is_marked_and_tls_trouble_is_told_apart() -> None:
     world = World()
@@ -286,6 +307,8 @@ async def test_a_server_that_ignores_the_unregister_costs_two_seconds() -> None:
     assert world.account.state is S.OFF
 
 
+@pytest.mark.behaviour("F8")
+@pytest.mark.behaviour("L11")
 @virtual
 async def test_unregistering_during_back_off_stops_everything() -> None:
     world = World()
@@ -361,6 +384,7 @@ async def test_identity_changes_reach_the_listener() -> None:
     assert world.listener.heard == ["identity 7"]
 
 
+@pytest.mark.behaviour("R13")
 @virtual
 async def test_closing_unregisters_and_leaves_nothing_behind() -> None:
     world = World()

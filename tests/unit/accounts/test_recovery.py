@@ -16,6 +16,9 @@ S = AccountState
 BACKUP = FlowTarget(url="ws://backup/")
 
 
+@pytest.mark.behaviour("O1")
+@pytest.mark.behaviour("R1")
+@pytest.mark.behaviour("R/j")
 @virtual
 async def test_the_first_missed_ping_is_a_doubt_and_the_candidate_takes_over() -> None:
     world = World()
@@ -50,6 +53,7 @@ async def test_a_byte_on_the_old_flow_ends_the_doubt_before_the_candidate_speaks
     assert await world.types() == ["account.registered", "account.reconnecting"]
 
 
+@pytest.mark.behaviour("O3")
 @virtual
 async def test_when_the_old_flow_dies_its_candidate_steps_in_without_a_new_dial() -> None:
     world = World()
@@ -65,6 +69,8 @@ async def test_when_the_old_flow_dies_its_candidate_steps_in_without_a_new_dial(
     assert len(world.dialer.flows) == 2
 
 
+@pytest.mark.behaviour("F11")
+@pytest.mark.behaviour("O5")
 @virtual
 async def test_a_moved_network_is_followed_at_once_with_the_calls_right_behind() -> None:
     world = World()
@@ -104,6 +110,7 @@ async def test_without_a_network_nothing_is_tried_and_with_one_it_begins_at_once
     assert world.state() is S.ONLINE
 
 
+@pytest.mark.behaviour("R6")
 @virtual
 async def test_a_network_that_returns_jumps_the_back_off_queue() -> None:
     world = World()
@@ -117,6 +124,7 @@ async def test_a_network_that_returns_jumps_the_back_off_queue() -> None:
     assert len(world.dialer.dialled_at) == dialled + 1
 
 
+@pytest.mark.behaviour("R10")
 @virtual
 async def test_a_refusing_primary_means_the_backup_at_once_and_later_the_way_back() -> None:
     world = World(target_backup=BACKUP)
@@ -140,6 +148,7 @@ async def test_a_refusing_primary_means_the_backup_at_once_and_later_the_way_bac
     assert (await world.events())[-1].data["why"] == "failback"
 
 
+@pytest.mark.behaviour("L10")
 @virtual
 async def test_a_person_moves_the_account_to_the_backup_make_before_break() -> None:
     world = World(target_backup=BACKUP)

@@ -34,10 +34,12 @@ def test_ringcentral_doubles_from_two_without_jitter() -> None:
     assert delays(schedule, 7, call_up=True) == [2, 4, 8, 16, 32, 60, 60]
 
 
+@pytest.mark.behaviour("L8")
 def test_millicast_doubles_from_two_to_thirty_two() -> None:
     assert delays(Schedule(first_s=0, base_s=2, cap_s=32, jitter=0.0), 7) == [0, 2, 4, 8, 16, 32, 32]
 
 
+@pytest.mark.behaviour("O2")
 def test_a_fixed_schedule_keeps_its_interval_after_the_first_retry() -> None:
     assert delays(Schedule(kind="fixed", first_s=0, base_s=3), 4) == [0, 3, 3, 3]
 
