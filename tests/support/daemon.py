@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class SeenEvent:
     """None for ``events.snapshot`` and ``events.gap``."""
     type: str
     data: Json
+    at: float = 0.0
+    """When it arrived, CLOCK_MONOTONIC."""
 
     @property
     def call(self) -> Json:
@@ -98,7 +101,8 @@ class EventReader:
 
     def _take(self, envelope: Json) -> None:
         with self._changed:
-            self._events.append(SeenEvent(seq=envelope.get("seq"), type=envelope["type"], data=envelope["data"]))
+            seq, type_, data = envelope.get("seq"), envelope["type"], envelope["data"]
+            self._events.append(SeenEvent(seq=seq, type=type_, data=data, at=time.monotonic()))
             self._changed.notify_all()
 
     def _finish(self, why: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.peers.harness.kamailio import Kamailio, password
+from tests.peers.harness.place import HERE, Place
 from tests.peers.harness.sound import Sound
 from tests.support.child import Child, missing, program, until
 
@@ -52,7 +53,7 @@ class PageStatistics:
 class Browser(Child):
     """One Chromium; `page` opens a page, which is one SIP user."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = HERE) -> None:
         chromium, node = program("chromium"), program("node")
         install_packages()
         super().__init__("chromium")
@@ -61,9 +62,8 @@ class Browser(Child):
         self._requests = 0
         home = {"HOME": str(self.directory), "TMPDIR": str(self.directory)}
         try:
-            self.spawn(
-                [node, str(WEB / "driver.mjs"), chromium, str(self.directory / "profile")], environment=home, pipes=True
-            )
+            argv = [node, str(WEB / "driver.mjs"), chromium, str(self.directory / "profile")]
+            self.spawn(place.inside(argv), environment=home, pipes=True)
             self._answer(0, "start", 60.0)
         except BaseException:
             self.close()
@@ -186,6 +186,14 @@ class Page:
             codec=found["codec"],
             pair=found["pair"],
         )
+
+    def watch(self) -> None:
+        """From now on note when packets come; `watched` tells."""
+        self.do("watch")
+
+    def watched(self) -> float:
+        """The longest time since `watch` in which no packet came, seconds; the browser's counters are 50 ms apart."""
+        return float(self.do("watched")) / 1000
 
     def heard(self, seconds: float) -> Sound:
         """The newest ``seconds`` of decoded audio."""

@@ -1,8 +1,10 @@
-"""Kamailio as registrar and proxy: SIP over ws, wss and UDP on free loopback ports, with switches for faults."""
+"""Kamailio as registrar and proxy: SIP over ws, wss and UDP on free ports, with switches for faults."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from tests.peers.harness.place import HERE, Place
 from tests.peers.harness.rtpengine import Rtpengine
 from tests.support.child import Child, free_ports, program
 
@@ -69,13 +72,16 @@ class Kamailio(Child):
         defines: Mapping[str, str] | None = None,
         min_expires_s: int = 5,
         ping_silence_s: int = 20,
+        place: Place = HERE,
     ) -> None:
         executable, openssl = program("kamailio"), program("openssl")
         super().__init__("kamailio")
+        self._place = place
+        address = place.address
         self.udp_port, self.ws_port, self.wss_port = free_ports(3)
         self.ca_file = self.directory / "certificate.pem"
         key = self.directory / "key.pem"
-        names = f"subjectAltName=DNS:{self.domain},DNS:localhost,IP:127.0.0.1"
+        names = f"subjectAltName=DNS:{self.domain},DNS:localhost,IP:{address}"
         command = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={self.domain}"
         subprocess.run(
             [openssl, *command.split(), "-addext", names, "-keyout", str(key), "-out", str(self.ca_file)],
@@ -83,15 +89,16 @@ class Kamailio(Child):
             capture_output=True,
         )
         values = {
-            "LISTEN_UDP": f"udp:127.0.0.1:{self.udp_port}",
-            "LISTEN_WS": f"tcp:127.0.0.1:{self.ws_port}",
-            "LISTEN_WSS": f"tls:127.0.0.1:{self.wss_port}",
+            "LISTEN_UDP": f"udp:{address}:{self.udp_port}",
+            "LISTEN_WS": f"tcp:{address}:{self.ws_port}",
+            "LISTEN_WSS": f"tls:{address}:{self.wss_port}",
             "DOMAIN": f'"{self.domain}"',
             "CONTROL": f'"unix:{self.directory}/control"',
             "CERTIFICATE": f'"{self.ca_file}"',
             "PRIVATE_KEY": f'"{key}"',
             "MIN_EXPIRES": str(min_expires_s),
             "PING_SILENCE": str(ping_silence_s),
+            "USERS": " ".join(f'$sht(users=>{user}) = "{password(user)}";' for user in users),
             **(defines or {}),
         }
         if rtpengine is not None:
@@ -100,29 +107,45 @@ class Kamailio(Child):
         directories = ["-Y", str(self.directory), "-w", str(self.directory)]
         # Kamailio closes after each answer
         limits = httpx.Limits(max_keepalive_connections=0)
-        base_url = f"http://127.0.0.1:{self.ws_port}"
+        base_url = f"http://{address}:{self.ws_port}"
         self._mark = 0
         self._http = httpx.Client(base_url=base_url, limits=limits, trust_env=False, timeout=5.0)
+        self._argv = place.inside(
+            [executable, "-DD", "-E", "-m", "32", "-M", "8", "-f", str(CONFIGURATION), *directories, *switches]
+        )
         try:
-            self.spawn(
-                [executable, "-DD", "-E", "-m", "32", "-M", "8", "-f", str(CONFIGURATION), *directories, *switches]
-            )
-            self.until(self._healthy, "answers HTTP")
-            for user in users:
-                self.rpc("htable.sets", "users", user, password(user))
+            self.start()
         except BaseException:
             self.close()
             raise
 
+    def start(self) -> None:
+        """Start it, the first time or after `kill`: on the same ports, without a memory."""
+        self.spawn(self._argv)
+        self.until(self._healthy, "answers HTTP")
+
+    def kill(self) -> None:
+        """End it at once: clients see their connections reset or refused."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def pause(self) -> None:
+        """Stop all its processes: the kernel still accepts connections, but nobody answers."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     @property
     def ws_url(self) -> str:
         """The outbound proxy, without TLS."""
-        return f"ws://127.0.0.1:{self.ws_port}/"
+        return f"ws://{self._place.address}:{self.ws_port}/"
 
     @property
     def wss_url(self) -> str:
         """The outbound proxy over TLS; `ca_file` signs it."""
-        return f"wss://127.0.0.1:{self.wss_port}/"
+        return f"wss://{self._place.address}:{self.wss_port}/"
 
     def aor(self, user: str) -> str:
         """The SIP URI of a user."""
@@ -131,7 +154,8 @@ class Kamailio(Child):
     def rpc(self, method: str, *params: object) -> Any:
         """A JSON-RPC command, such as ``ul.dump``; `RuntimeError` when it fails."""
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
-        answer = self._http.post("/rpc", json=request).json()
+        with self._place.entered():
+            answer = self._http.post("/rpc", json=request).json()
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
@@ -201,7 +225,8 @@ class Kamailio(Child):
 
     def _healthy(self) -> bool:
         try:
-            return self._http.get("/health").status_code == 200
+            with self._place.entered():
+                return self._http.get("/health").status_code == 200
         except httpx.TransportError:
             return False
 

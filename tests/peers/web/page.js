@@ -107,6 +107,20 @@ async function statistics() {
   return found;
 }
 
+// The longest time without a received packet since `watch`. Chromium renews its counters each 50 ms.
+let watching = null;
+const watched = { packets: 0, since: 0, longest: 0 };
+
+async function look() {
+  const { packetsReceived } = await statistics();
+  const now = performance.now();
+  if (packetsReceived !== watched.packets) {
+    watched.longest = Math.max(watched.longest, now - watched.since);
+    watched.packets = packetsReceived;
+    watched.since = now;
+  }
+}
+
 export function expose(phone) {
   window.phone = {
     ...phone,
@@ -124,6 +138,11 @@ export function expose(phone) {
       return { rate: context.sampleRate, blocks: blocks.length, samples: base64(new Uint8Array(samples.buffer)) };
     },
     forget() { blocks = []; },
+    watch() {
+      Object.assign(watched, { packets: 0, since: performance.now(), longest: 0 });
+      watching ??= setInterval(look, 25);
+    },
+    watched: () => Math.max(watched.longest, performance.now() - watched.since),
     statistics,
     state: () => ({
       ...phone.state(),
