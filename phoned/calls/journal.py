@@ -53,6 +53,31 @@ class DialogJournal(Protocol):
         ...
 
 
+class MemoryJournal:
+    """Outlives nothing: for tests, and for phones without a state directory."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, str] = {}
+        self.aside: dict[str, str] = {}
+        """Text that was set aside, by call id."""
+        self.seen_at: datetime | None = None
+
+    async def load(self) -> Kept:
+        return Kept(entries=dict(self.entries), seen_at=self.seen_at)
+
+    async def save(self, changes: Mapping[str, str | None], seen_at: datetime) -> None:
+        for call, entry in changes.items():
+            if entry is None:
+                self.entries.pop(call, None)
+            else:
+                self.entries[call] = entry
+        self.seen_at = seen_at
+
+    async def set_aside(self, call: str, why: str) -> None:
+        if call in self.entries:
+            self.aside[call] = self.entries.pop(call)
+
+
 class CallJournal:
     """Writes what changed. Driven by `changed`, `ended` and `registered`; made on a running loop."""
 
@@ -204,13 +229,18 @@ class CallJournal:
 
     # --- signs of life
 
+    @property
+    def _alive(self) -> bool:
+        """There are calls that may be taken up again."""
+        return len(self._written) > len(self._farewells)
+
     def _keep_beating(self) -> None:
-        if self._beat is None and self._written and not self._frozen:
+        if self._beat is None and self._alive and not self._frozen:
             self._beat = asyncio.get_running_loop().call_later(BEAT_S, self._on_beat)
 
     def _on_beat(self) -> None:
         self._beat = None
-        if self._written:
+        if self._alive:
             self._write_soon(forced=True)
 
     def _stop_beating(self) -> None:

@@ -1,0 +1,112 @@
+"""The way back of one call after a restart of the daemon (recovery.md): verified by the far end, then heard.
+
+The re-INVITE on the account's first flow is sent like after any new flow. `Comeback` tells when the media is back,
+tries again what was refused, and gives up in the end. It must not know how a call was remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from phoned.calls.outage import Outage
+from phoned.model import CallView, Cause
+from phoned.sip.events import Modified, ModifyCause, ModifyRefused
+
+log = logging.getLogger(__name__)
+
+TIER = 2
+TRIES = 3
+"""Offers that the far end may refuse, while nothing is heard."""
+AGAIN_S = 2.0
+AGAIN_CAP_S = 30.0
+SOUND_S = 32.0
+"""How long a call may be silent after it was verified: the handshake has had every chance then."""
+
+
+class Owner(Protocol):
+    """The call, as far as its way back must know it."""
+
+    @property
+    def id(self) -> str: ...
+
+    def view(self) -> CallView: ...
+
+    def offer_again(self, *, ice_restart: bool, rebuild: bool) -> None: ...
+
+    def lose(self, reason: str) -> None: ...
+
+
+class Comeback:
+    """See the module's docstring. Driven by its call; `close` when that has ended. ``silent_s``: how long the call had
+    been without a process; ``patience_s``: how long it may stay without signalling."""
+
+    def __init__(self, call: Owner, outage: Outage, *, silent_s: float, patience_s: float) -> None:
+        self._call = call
+        self._outage = outage
+        self._loop = asyncio.get_running_loop()
+        self._silent_since = self._loop.time() - silent_s
+        self._verified = self._heard = False
+        self._refusals = 0
+        self._again: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._wait(patience_s, "signalling_timeout")
+        outage.lost("signalling", Cause.RESUME)
+        outage.lost("media", Cause.RESUME)
+
+    @property
+    def over(self) -> bool:
+        """It came back, or it never will."""
+        return self._deadline is None
+
+    def on_outcome(self, event: Modified | ModifyRefused) -> None:
+        """What became of a re-INVITE."""
+        if self.over or not {ModifyCause.RECOVERY, ModifyCause.MEDIA} & set(event.causes):
+            return
+        if isinstance(event, Modified):
+            self._verified = True
+            self._wait(SOUND_S, "media_timeout")
+            self.look()
+        elif event.status:
+            self._refused(event)
+
+    def _refused(self, event: ModifyRefused) -> None:
+        """The dialog is there, but our media is not wanted: once more, a few times."""
+        self._refusals += 1
+        if self._refusals >= TRIES:
+            self._call.lose("media_timeout")
+            return
+        after_s = min(event.retry_after_s or AGAIN_S, AGAIN_CAP_S)
+        log.warning("%s: the re-INVITE was refused (%d); again in %g s", self._call.id, event.status, after_s)
+        self._again = self._loop.call_later(after_s, self._offer_again)
+
+    def _offer_again(self) -> None:
+        self._call.offer_again(ice_restart=False, rebuild=True)
+
+    def on_flowing(self) -> None:
+        """The far end is heard."""
+        self._heard = True
+        self.look()
+
+    def look(self) -> None:
+        """Tell that the media is back, when it is. A call that is held, by whomever, need not be heard."""
+        if self.over or not self._verified:
+            return
+        hold = self._call.view().hold
+        if self._heard or hold.local or hold.remote:
+            self.close()
+            gap_ms = round((self._loop.time() - self._silent_since) * 1000)
+            self._outage.back("media", tier=TIER, gap_ms=gap_ms)
+
+    def close(self) -> None:
+        """No more of it."""
+        for timer in (self._again, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        self._again = self._deadline = None
+
+    def _wait(self, seconds: float, reason: str) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._loop.call_later(seconds, self._call.lose, reason)
