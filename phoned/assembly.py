@@ -160,10 +160,11 @@ def _turn(server: TurnConfig, secret: Secret) -> TurnServer:
 
 
 def recovered_view(left: Recovered) -> RecordingView:
-    """A recording that the last process did not live to finish; its call is not known any more."""
+    """A recording that the last process did not live to finish. Its file is called after its call and itself."""
+    call, found, recording = left.file.removesuffix(".wav").rpartition("-rec_")
     return RecordingView(
-        id=new_id("rec"),
-        call="",
+        id=f"rec_{recording}" if found else new_id("rec"),
+        call=call,
         state="finished",
         format="wav",
         channels="stereo",

@@ -14,7 +14,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from phoned.assembly import (
     repair_policy_of,
     session_options_of,
 )
+from phoned.calls.journal import CallJournal
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
 from phoned.calls.repair import RepairPolicy
@@ -39,9 +40,11 @@ from phoned.config.types import Secret
 from phoned.events import EventBus
 from phoned.lifecycle import Lifecycle
 from phoned.links import Links
+from phoned.media.continuation import Continuation
 from phoned.media.engine import MediaEngine
 from phoned.media.events import MediaEvent
 from phoned.media.session import MediaSession
+from phoned.model import RecordingView
 from phoned.notify import Notifier
 from phoned.phases import Phase, Phases
 from phoned.phone import Phone
@@ -54,6 +57,7 @@ from phoned.sip.user_agent import UserAgent
 from phoned.store.database import Database
 from phoned.store.events import SqliteEventLog
 from phoned.store.identity import IdentityStore
+from phoned.store.journal import SqliteJournal
 from phoned.store.keyvalue import SqliteKeyValue
 from phoned.store.lock import StateLock
 from phoned.tasks import Tasks
@@ -103,6 +107,8 @@ class Daemon:
         self._tasks = Tasks("daemon", self._on_crash)
         self._phases = Phases()
         self._running = False
+        self._handing_over = False
+        """The calls are left to the next process: no BYE, no un-REGISTER."""
         self._failed: asyncio.Future[BaseException] | None = None
 
     async def start(self) -> None:
@@ -113,18 +119,20 @@ class Daemon:
             for name, plugin in self._plugins.items():
                 await self._start_service(name, plugin)
         except BaseException:
+            self._handing_over = True  # what cannot start has no business to hang up
             await self._phases.run()
             raise
         self._running = True
         self.bus.publish("system.started")
         for account in self._config.accounts:
             found = self.accounts.get(account.id)
-            if found is not None and account.recovery.connect == "always":
+            if found is not None and (account.recovery.connect == "always" or self.calls.active(account.id)):
                 found.want_registered()
 
-    async def stop(self) -> None:
-        """Refuse new work, hang up, unregister, close flows, media, services, store: each within its budget. Repeating
-        it changes nothing."""
+    async def stop(self, *, hand_over: bool = False) -> None:
+        """Refuse new work, hang up, unregister, close flows, media, services, store: each within its budget. With
+        ``hand_over`` calls and bindings are left to the next process. Repeating it changes nothing."""
+        self._handing_over = self._handing_over or hand_over
         if self._running:
             self._running = False
             self.bus.publish("system.stopping")
@@ -140,14 +148,21 @@ class Daemon:
         self.identity = IdentityStore(loaded.state_dir)
         phases.add(Phase.STORE, "identity", self.identity.close, BUDGET_S)
         await self.identity.load()
+        dialogs = SqliteJournal(self.database)
+        await dialogs.open()
+        self.journal = CallJournal(dialogs)
+        phases.add(Phase.STORE, "journal", self.journal.close, BUDGET_S)
         self.bus = EventBus(SqliteEventLog(self.database), node=socket.gethostname())
         await self.bus.start()
         phases.add(Phase.TASKS, "tasks", self._tasks.close, BUDGET_S)
         phases.add(Phase.TASKS, "last events", self.bus.flush, BUDGET_S)
         phases.add(Phase.EVENTS, "events", self.bus.flush, BUDGET_S)
         self._tasks.spawn("bus", self.bus.run())
+        self._recovered: dict[str, list[RecordingView]] = {}
         for left in await asyncio.to_thread(recover, self._config.media.recordings_dir):
-            self.bus.publish("recording.recovered", recording=recovered_view(left))
+            view = recovered_view(left)
+            self._recovered.setdefault(view.call, []).append(view)
+            self.bus.publish("recording.recovered", recording=view)
 
     async def _start_phone(self) -> None:
         loop, config, phases = asyncio.get_running_loop(), self._config, self._phases
@@ -164,8 +179,15 @@ class Daemon:
         )
         session_options = session_options_of(config.media, turn_secrets)
 
-        def media(account: str, call_id: str, on_event: Callable[[MediaEvent], None]) -> MediaSession:
-            return self.engine.session(call_id, session_options, on_event)
+        def media(
+            account: str,
+            call_id: str,
+            on_event: Callable[[MediaEvent], None],
+            /,
+            *,
+            continues: Continuation | None = None,
+        ) -> MediaSession:
+            return self.engine.session(call_id, replace(session_options, continues=continues), on_event)
 
         self.calls = CallManager(
             signaling=self.signaling,
@@ -175,6 +197,7 @@ class Daemon:
             rules=config.incoming,
             bus=self.bus,
             repair_policy=repair_policies(config),
+            journal=self.journal,
         )
         self.signaling.connect(self.accounts, self.calls)
         self.roaming = Roaming(
@@ -200,10 +223,19 @@ class Daemon:
         for account in config.accounts:
             await self._add_account(account, links)
         await self.roaming.start()
-        phases.add(Phase.CALLS, "calls", lambda: self.calls.end_all(CALLS_BUDGET_S), CALLS_BUDGET_S + GRACE_S)
+        phases.add(Phase.CALLS, "calls", self._end_calls, CALLS_BUDGET_S + GRACE_S)
+        retention_s = {account.id: account.recovery.signalling_retention_s for account in config.accounts}
+        await self.calls.restore(retention_s, self._recovered)
+
+    async def _end_calls(self) -> None:
+        if self._handing_over:
+            await self.calls.hand_over(CALLS_BUDGET_S)
+        else:
+            await self.calls.end_all(CALLS_BUDGET_S)
 
     async def _close_accounts(self) -> None:
-        await asyncio.gather(*(account.close(ACCOUNTS_BUDGET_S) for account in self.accounts))
+        budget_s = None if self._handing_over else ACCOUNTS_BUDGET_S
+        await asyncio.gather(*(account.close(budget_s) for account in self.accounts))
 
     async def _close_flows(self) -> None:
         self.signaling.close()
@@ -213,19 +245,21 @@ class Daemon:
         return self._tasks.spawn(name, coroutine)
 
     async def serve(self) -> int:
-        """Run until SIGTERM or SIGINT, or until a part breaks that nothing works without. Returns the exit status. A
-        second signal ends the patience of the stop."""
+        """Run until SIGTERM or SIGINT (stop), SIGUSR2 (hand over), or until a part breaks that nothing works without:
+        then the calls are handed over, too. Returns the exit status. A second signal ends the patience of the stop."""
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
 
-        def on_signal() -> None:
+        def on_signal(number: signal.Signals) -> None:
             if asked.is_set():
                 self._phases.hurry()
+            else:
+                self._handing_over = number is signal.SIGUSR2
             asked.set()
 
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
         for number in numbers:
-            loop.add_signal_handler(number, on_signal)
+            loop.add_signal_handler(number, on_signal, number)
         try:
             await self.start()
             watched = {"the media clock": self.engine.clock.due, "the SIP core": self.signaling.due}
@@ -236,7 +270,7 @@ class Daemon:
             await asyncio.wait({waiting, self._failed}, return_when=asyncio.FIRST_COMPLETED)
             status = 1 if self._failed.done() else 0
             lifecycle.stopping()
-            await self.stop()
+            await self.stop(hand_over=status != 0)
             await lifecycle.close()
         finally:
             for number in numbers:

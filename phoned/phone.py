@@ -151,7 +151,9 @@ class Phone:
     async def hangup(self, call: str, reason: str | None = None) -> CallView:
         """See `PhoneControl`."""
         live = self._calls.find(call)
-        return self._calls.view(call) if live is None else live.hangup(reason)
+        view = self._calls.view(call) if live is None else live.hangup(reason)
+        await self._calls.journal.settled()  # whatever happens to this process now, the call does not come back
+        return view
 
     async def hold(self, call: str) -> CallView:
         """See `PhoneControl`."""

@@ -185,6 +185,12 @@ class Signaling:
     def snapshot(self, session: str) -> Mapping[str, Any]:
         return self._agent.snapshot(session)
 
+    def restore(self, account: str, snapshot: Mapping[str, Any]) -> str:
+        """A session of an earlier process. It waits for a flow."""
+        session = self._agent.restore(account, snapshot, self._now())
+        self._turn([])
+        return session
+
     # --- the turn
 
     def _now(self) -> float:

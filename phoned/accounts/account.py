@@ -123,14 +123,17 @@ class Account:
         self._gate.jump()
         self._reconsider()
 
-    async def close(self, budget_s: float) -> None:
-        """Unregister when there is time, then leave nothing behind."""
-        self.want_unregistered()
-        try:
-            async with asyncio.timeout(budget_s):
-                await self._off.wait()
-        except TimeoutError:
-            log.warning("%s: not unregistered in time; the binding is left to expire", self.id)
+    async def close(self, budget_s: float | None) -> None:
+        """Unregister when there is time, then leave nothing behind. Without a budget the binding stays as it is."""
+        if budget_s is None:
+            self.desired, self._planning = "unregistered", True  # nothing is said and nothing planned any more
+        else:
+            self.want_unregistered()
+            try:
+                async with asyncio.timeout(budget_s):
+                    await self._off.wait()
+            except TimeoutError:
+                log.warning("%s: not unregistered in time; the binding is left to expire", self.id)
         self._stop_timer()
         for tracked in self._flows.all():
             tracked.flow.close()

@@ -7,6 +7,7 @@ states beyond asking its call whether there is media.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Protocol
 
 from phoned.calls.ports import CallMedia, CallSignaling
@@ -141,6 +142,10 @@ class CallAudio:
             return known
         self._recordings[recording] = await self._media.stop_recording(recording)
         return self._recordings[recording]
+
+    def recovered(self, views: Iterable[RecordingView]) -> None:
+        """Recordings of this call that an earlier process had begun."""
+        self._recordings.update((view.id, view) for view in views)
 
     def forget_recording(self, recording: str) -> None:
         """Its file is gone."""

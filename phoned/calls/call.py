@@ -11,15 +11,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from phoned.calls.audio import CallAudio
 from phoned.calls.ending import cause_of_refusal, end_of, lost_reason, reason_header, refusal_of
+from phoned.calls.memory import CallMemory
 from phoned.calls.modify import Modifications
 from phoned.calls.negotiation import Negotiation
 from phoned.calls.outage import Outage
 from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.calls.redial import Redial
 from phoned.calls.repair import MediaRepair, RepairContext
+from phoned.calls.timers import CallTimers
 from phoned.calls.waiters import Waiters
 from phoned.clock import WallClock, wall_clock
 from phoned.errors import DeadlineExceeded, Gone, PhonedError, WrongState
@@ -45,7 +48,7 @@ log = logging.getLogger(__name__)
 C = CallState
 
 LEGAL: dict[CallState, frozenset[CallState]] = {
-    C.QUEUED: frozenset({C.DIALING, C.ENDED}),
+    C.QUEUED: frozenset({C.DIALING, C.ACTIVE, C.ENDED}),  # active: taken up after a restart
     C.DIALING: frozenset({C.RINGING, C.EARLY_MEDIA, C.ACTIVE, C.ENDED}),
     C.RINGING: frozenset({C.EARLY_MEDIA, C.ACTIVE, C.ENDED}),
     C.EARLY_MEDIA: frozenset({C.ACTIVE, C.ENDED}),
@@ -56,8 +59,6 @@ LEGAL: dict[CallState, frozenset[CallState]] = {
 ANSWER_BUDGET_S = 20.0
 CLOSE_BUDGET_S = 5.0
 """For each step of leaving nothing behind."""
-NO_AUDIO_S = 4.0
-"""After the answer, without one packet of sound: say so."""
 
 
 class Call:
@@ -76,6 +77,7 @@ class Call:
         repair: RepairContext,
         on_ended: Callable[[Call], None],
         on_closed: Callable[[Call], None],
+        on_changed: Callable[[Call], None] = lambda call: None,
         tags: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         on_answer: tuple[Step, ...] = (),
@@ -103,6 +105,16 @@ class Call:
         self._lost_reason: str | None = None
         self.replaced = False
         """Given up for a new call in its place."""
+        self.timers = CallTimers(self, self._media)
+        self.memory = CallMemory(
+            self,
+            signaling=signaling,
+            media=self._media,
+            audio=self.audio,
+            changes=self.changes,
+            outage=self._outage,
+            on_changed=lambda: on_changed(self),
+        )
         self._view = CallView(
             id=call_id,
             account=account,
@@ -115,11 +127,8 @@ class Call:
         )
         self._end_as: tuple[EndCause, Party] | None = None
         self._given_up = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._silence: asyncio.TimerHandle | None = None
         self._waiters = Waiters()
         self._closed = False
-        self._max_duration_s: float | None = None
         self._final_stats: StatsView | None = None
 
     # --- views
@@ -155,6 +164,7 @@ class Call:
     def publish(self, type_: str, **facts: object) -> None:
         """An event of this call, with its full view."""
         self._bus.publish(type_, call=self.view(), **facts)
+        self.memory.changed()
 
     # --- verbs
 
@@ -168,7 +178,7 @@ class Call:
         """Send the INVITE (of an outgoing call that is queued)."""
         self._enter(C.DIALING)
         self.publish("call.dialing")
-        self._after(timeout_s, self._ring_timeout)
+        self.timers.ring(timeout_s, self._ring_timeout)
         self._dialled = (target, headers, on_session)
         self._dial()
 
@@ -270,9 +280,24 @@ class Call:
         self._redial.on_registered()
         self.wake()
 
-    def limit(self, seconds: float) -> None:
-        """End the call so long after it was answered."""
-        self._max_duration_s = seconds
+    # --- over a restart of the daemon
+
+    def take_up(self, session: str | None, **facts: Any) -> None:
+        """It is the call that an earlier process had: what was known of it. With a ``session`` it is up."""
+        self._view = replace(self._view, **facts)
+        if session is not None:
+            self.session = session
+            self._enter(C.ACTIVE)
+            self.timers.last(self.view().duration_s)
+            self.repair.begin()
+
+    async def let_go(self) -> None:
+        """Leave it to the next process, as it is: nothing is said to anybody."""
+        self.timers.stop()
+        self.repair.end()
+        self.memory.close()
+        self.changes.close()
+        await self._tasks.close()
 
     # --- waiting
 
@@ -309,6 +334,7 @@ class Call:
                 self._on_session_ended(event)
             case _:
                 pass  # Confirmed, DialogChanged, RemoteModified: nothing that a person would see
+        self.memory.on_session_event(event)
 
     def _on_progress(self, event: sip.Progress) -> None:
         self._redial.on_heard()
@@ -334,13 +360,7 @@ class Call:
 
     def answer_later(self, delay_s: float) -> None:
         """Answer by rule, if it still rings then."""
-        self._after(delay_s, self._answer_by_rule)
-
-    def _answer_by_rule(self) -> None:
-        try:
-            self._signaling.answer(self._session())
-        except PhonedError as error:
-            log.warning("%s: cannot be answered by rule: %s", self.id, error.detail)
+        self.timers.answer(delay_s, lambda: self._signaling.answer(self._session()))
 
     def _on_answered(self, event: sip.Answered) -> None:
         self._view = replace(self._view, answered_at=self._clock(), sip_call_id=event.call_id)
@@ -348,14 +368,8 @@ class Call:
         self._redial.on_heard()
         self.publish("call.answered")
         self.repair.begin()
-        if self._max_duration_s is not None:
-            self._after(self._max_duration_s, self._duration_spent)
-        self._silence = asyncio.get_running_loop().call_later(NO_AUDIO_S, self._look_for_sound)
-
-    def _look_for_sound(self) -> None:
-        hold = self.view().hold
-        if not (hold.local or hold.remote) and self._media.stats().packets_received == 0:
-            self.publish("call.no_inbound_audio")
+        self.timers.last()
+        self.timers.look_for_sound()
 
     def _on_session_ended(self, event: sip.Ended) -> None:
         if not (self._given_up or self.direction == "in" or self._view.answered_at) and self._redial.takes(event):
@@ -363,8 +377,7 @@ class Call:
             self._negotiation.start_over()
             return
         end = end_of(event, was_ringing=self._view.ringing_at is not None, decided=self._end_as)
-        if end.cause is EndCause.LOST:
-            self.publish("call.lost", reason=self._lost_reason or lost_reason(event))
+        self._lost_reason = self._lost_reason or lost_reason(event)
         self._finish(end)
 
     # --- the media's events
@@ -374,6 +387,7 @@ class Call:
         if not self.ended or isinstance(event, PlaybackFinished | RecordingFinished | RecordingFailed):
             self.repair.on_media_event(event)
             self.audio.on_media_event(event)
+            self.memory.on_media_event(event)
 
     def on_remote_hold(self, on: bool) -> None:
         """The far end held or resumed."""
@@ -413,12 +427,11 @@ class Call:
         if self.state is not C.ACTIVE:
             self.hangup(cause=EndCause.UNREACHABLE if self._redial.waiting else EndCause.NO_ANSWER, by="system")
 
-    def _duration_spent(self) -> None:
-        self.hangup("maximum duration", cause=EndCause.COMPLETED, by="system")
-
     def _finish(self, end: EndView) -> None:
         if self.ended:
             return
+        if end.cause is EndCause.LOST:
+            self.publish("call.lost", reason=self._lost_reason)
         self._view = replace(self._view, ended_at=self._clock(), end=end)
         self._final_stats = self._media.stats()
         self._enter(C.ENDED)
@@ -475,19 +488,12 @@ class Call:
         log.info("%s: %s -> %s", self.id, self.state, state)
         self.state = state
         if state in (C.ACTIVE, C.ENDED):
-            for timer in (self._timer, self._silence):
-                if timer is not None:
-                    timer.cancel()
-            self._timer = self._silence = None
+            self.timers.stop()
             self._redial.close()
         if state is C.ENDED:
             self.repair.end()
+            self.memory.close()
         self.wake()
-
-    def _after(self, delay_s: float, action: Callable[[], None]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(delay_s, action)
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed; the call ends", name, exc_info=error)

@@ -9,24 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from phoned.calls.call import Call
 from phoned.calls.ending import refusal_of
+from phoned.calls.entry import JournalEntry
+from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.line import AccountFacts, AccountLine
 from phoned.calls.policy import DialPolicy, Target, checked_headers, incoming_rule, target_of
 from phoned.calls.ports import CallSignaling, MediaFactory
 from phoned.calls.quality import QualityReports
 from phoned.calls.repair import RepairContext, RepairPolicy
+from phoned.calls.restore import Circumstances, steps_of, take_up
 from phoned.calls.rounds import Rounds
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
 from phoned.errors import Draining, MalformedMessage, NotFound, NotRegistered, PhonedError, UnavailableError
 from phoned.events import EventBus
 from phoned.ids import new_id
+from phoned.media.continuation import Continuation
 from phoned.model import (
+    EMPTY,
     CallRequest,
     CallState,
     CallView,
@@ -35,6 +40,7 @@ from phoned.model import (
     PlaybackView,
     RecordingView,
     StatsView,
+    Step,
     Wait,
 )
 from phoned.recovery.tiers import TierMemory
@@ -78,6 +84,7 @@ class CallManager:
         clock: WallClock = wall_clock,
         keep_ended: int = KEEP_ENDED,
         repair_policy: Callable[[str], RepairPolicy] = lambda account: RepairPolicy(),
+        journal: CallJournal | None = None,
     ) -> None:
         self._signaling = signaling
         self._accounts = accounts
@@ -88,6 +95,7 @@ class CallManager:
         self._clock = clock
         self._keep_ended = keep_ended
         self._repair_policy = repair_policy
+        self.journal = journal or CallJournal(MemoryJournal(), clock=clock)
         self._rounds = Rounds()
         self._tiers = TierMemory()
         self._requests: dict[str, CallRequest] = {}
@@ -198,7 +206,7 @@ class CallManager:
         call = self._make(
             request.id or new_id("call"), request.account, "out", Peer(uri=target.uri, number=target.number), request
         )
-        call.limit(self._policy.duration_cap_s(request.max_duration_s))
+        call.timers.longest_s = self._policy.duration_cap_s(request.max_duration_s)
         self._requests[call.id] = request
         call.publish("call.created")
         if account.online:
@@ -250,6 +258,9 @@ class CallManager:
                 )
             case sip.RequestAnswered():
                 log.debug("%s answered with %s", event.method, event.status)
+                call = self._by_session.get(event.session or "")
+                if call is not None:
+                    call.memory.changed()  # it has used up a sequence number of the dialog
             case _:
                 session = getattr(event, "session", None)
                 call = self._by_session.get(session) if session is not None else None
@@ -288,7 +299,7 @@ class CallManager:
             log.exception("no call can be made of an INVITE")
             self._signaling.reject(event.session, 500, "Server Internal Error")
             return
-        call.limit(self._policy.duration_cap_s(None))
+        call.timers.longest_s = self._policy.duration_cap_s(None)
         call.session = event.session
         self._by_session[event.session] = call
         call.rings_here(event.call_id)
@@ -303,7 +314,11 @@ class CallManager:
         direction: str,
         peer: Peer,
         request: CallRequest | None = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        steps: tuple[Step, ...] = (),
+        continues: Continuation | None = None,
     ) -> Call:
         call = Call(
             call_id,
@@ -311,7 +326,7 @@ class CallManager:
             direction="in" if direction == "in" else "out",
             peer=peer,
             signaling=self._signaling,
-            media=lambda on_event: self._media(account, call_id, on_event),
+            media=lambda on_event: self._media(account, call_id, on_event, continues=continues),
             bus=self._bus,
             repair=RepairContext(
                 line=AccountLine(lambda: self._accounts(account)),
@@ -321,9 +336,10 @@ class CallManager:
             ),
             on_ended=self._on_ended,
             on_closed=self._on_closed,
-            tags=request.tags if request else None,
+            on_changed=lambda call: self.journal.changed(call.id, call.memory.entry),
+            tags=request.tags if request else tags,
             headers=request.headers if request else headers,
-            on_answer=request.on_answer if request else (),
+            on_answer=request.on_answer if request else steps,
             clock=self._clock,
         )
         self._calls[call_id] = call
@@ -343,6 +359,54 @@ class CallManager:
             local = (call.view().media.local or "").rpartition(":")[0].strip("[]")
             call.on_network_moved(gone=local in gone, forced=forced)
 
+    # --- over a restart of the daemon
+
+    async def restore(
+        self, retention_s: Mapping[str, float], recovered: Mapping[str, Sequence[RecordingView]] = EMPTY
+    ) -> None:
+        """Take up the calls of the process before, or bring them to an end. ``retention_s``: by account, how long a
+        call may be without signalling. ``recovered``: by call, recordings that were finished meanwhile."""
+        entries, silent_s = await self.journal.load()
+        for entry in entries:
+            around = Circumstances(silent_s=silent_s, retention_s=retention_s.get(entry.account))
+            call = take_up(entry, around, self._signaling, self._remake)
+            if call is None:
+                if around.retention_s is None:
+                    self.journal.ended(entry.call, told=True)
+                continue
+            call.audio.recovered(recovered.get(call.id, ()))
+            if call.session is not None:
+                self._by_session[call.session] = call
+                self._quality.wake()
+            self._calls_changed(call.account)
+
+    def _remake(self, entry: JournalEntry, continues: Continuation | None) -> Call:
+        return self._make(
+            entry.call,
+            entry.account,
+            entry.direction,
+            entry.peer,
+            headers=entry.headers,
+            tags=entry.tags,
+            steps=steps_of(entry),
+            continues=continues,
+        )
+
+    async def hand_over(self, budget_s: float) -> None:
+        """Take no more calls and leave those that are up to the next process. What is not answered cannot be left."""
+        self.draining = True
+        self._quality.close()
+        up = self._up()
+        early = [call for call in self._calls.values() if call not in up]
+        for call in early:
+            call.hangup(cause=EndCause.SHUTDOWN, by="system")
+        await asyncio.gather(*(call.closed(budget_s / 2) for call in early))
+        for call in early:
+            call.give_up(EndCause.SHUTDOWN)
+        await self.journal.freeze()
+        await asyncio.gather(*(call.let_go() for call in up))
+        await self._tasks.close()
+
     # --- after a new flow
 
     def on_flow_ready(self, account: str) -> None:
@@ -357,6 +421,7 @@ class CallManager:
         for call in tuple(self._calls.values()):
             if call.account == account:
                 call.on_registered()
+        self.journal.registered(account)
 
     def _up(self) -> tuple[Call, ...]:
         return tuple(call for call in self._calls.values() if call.state is CallState.ACTIVE)
@@ -388,6 +453,9 @@ class CallManager:
             asyncio.get_running_loop().call_soon(self._replace, call.id, request)
         if call.session is not None:
             self._by_session.pop(call.session, None)
+        account, end = self._accounts(call.account), call.view().end
+        told = (end is not None and end.by == "remote") or (account is not None and account.online)
+        self.journal.ended(call.id, told=told)
         self._calls_changed(call.account)
 
     def _replace(self, call: str, request: CallRequest) -> None:

@@ -8,6 +8,7 @@ not know call states.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from phoned.calls.negotiation import Negotiation
@@ -35,6 +36,8 @@ class Modifications:
     def __init__(self, call: Owner, media: CallMedia, signaling: CallSignaling, negotiation: Negotiation) -> None:
         self.held = False
         """The far end has agreed that we hold."""
+        self.on_wish: Callable[[], None] = lambda: None
+        """Who is to hear that the wish is another one."""
         self._call = call
         self._media = media
         self._signaling = signaling
@@ -52,7 +55,7 @@ class Modifications:
                 session = self._call.established(verb)
                 if self._negotiation.holding == on and self.held == on:
                     return
-                self._wish_held(on)
+                self.wish_held(on)
                 await self._send(session, ModifyCause.HOLD)
         except TimeoutError:
             raise DeadlineExceeded(f"the far end has not heard of the {verb} yet; it will, with the repair") from None
@@ -80,9 +83,16 @@ class Modifications:
         if self._awaited is not None and not self._awaited[1].done():
             self._awaited[1].set_exception(Gone("the call ended meanwhile"))
 
-    def _wish_held(self, on: bool) -> None:
+    @property
+    def holding(self) -> bool:
+        """The wish: we hold."""
+        return self._negotiation.holding
+
+    def wish_held(self, on: bool) -> None:
+        """Let what we hear and say follow the wish now; the next offer tells the far end."""
         self._negotiation.holding = on
         self._media.hold(on)
+        self.on_wish()
 
     async def _send(self, session: str, cause: ModifyCause) -> None:
         outcome: asyncio.Future[ModifyRefused | None] = asyncio.get_running_loop().create_future()
@@ -120,6 +130,6 @@ class Modifications:
         if ModifyCause.HOLD in event.causes:
             if overtaken:
                 return  # the newest wish is on its way yet
-            self._wish_held(self.held)
+            self.wish_held(self.held)
         if self._awaited is not None and self._awaited[0] in event.causes and not self._awaited[1].done():
             self._awaited[1].set_result(event)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
+from phoned.media.continuation import Continuation
 from phoned.media.events import MediaEvent
 from phoned.media.pulse import Pulse
 from phoned.model import DtmfRequest, MediaView, PlaybackView, PlayRequest, RecordingView, RecordRequest, StatsView
@@ -45,6 +46,10 @@ class CallSignaling(DescriptionDesk, Protocol):
 
     def info(self, session: str, content_type: str, body: bytes) -> str: ...
 
+    def snapshot(self, session: str) -> Mapping[str, Any]: ...
+
+    def restore(self, account: str, snapshot: Mapping[str, Any]) -> str: ...
+
 
 class DescribedMedia(Protocol):
     """A media session, as far as its descriptions go (RFC 3264)."""
@@ -58,6 +63,8 @@ class DescribedMedia(Protocol):
     def rollback(self) -> None: ...
 
     def current_offer(self) -> bytes | None: ...
+
+    def remember(self) -> str | None: ...
 
 
 class CallMedia(DescribedMedia, Protocol):
@@ -107,5 +114,15 @@ class CallMedia(DescribedMedia, Protocol):
     async def close(self) -> None: ...
 
 
-MediaFactory = Callable[[str, str, Callable[[MediaEvent], None]], CallMedia]
-"""``media(account, call_id, on_event)``: a fresh media session."""
+class MediaFactory(Protocol):
+    """Makes media sessions. ``continues``: what the session of an earlier process has left."""
+
+    def __call__(
+        self,
+        account: str,
+        call_id: str,
+        on_event: Callable[[MediaEvent], None],
+        /,
+        *,
+        continues: Continuation | None = None,
+    ) -> CallMedia: ...

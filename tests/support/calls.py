@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec
 
 from phoned.calls.call import Call
+from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
 from phoned.calls.repair import RepairPolicy
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import DialConfig, IncomingRule
-from phoned.errors import NotFound, PhonedError
+from phoned.errors import NotFound, PhonedError, WrongState
 from phoned.events import Event, EventBus, MemoryEventLog
 from phoned.ids import new_id
+from phoned.media.continuation import Continuation
 from phoned.media.events import Flowing, MediaEvent, RecordingFinished
 from phoned.media.pulse import Pulse
 from phoned.model import (
@@ -112,6 +114,9 @@ class FakeMedia:
 
     def current_offer(self) -> bytes | None:
         return self.current
+
+    def remember(self) -> str | None:
+        return None if self.current is None else self.current.decode()
 
     def hold(self, on: bool) -> None:
         self.held = on
@@ -260,6 +265,17 @@ class FakeCore:
     def reinvite(self, session: str, cause: sip.ModifyCause) -> None:
         self._do("reinvite", session, str(cause))
 
+    def snapshot(self, session: str) -> Mapping[str, Any]:
+        if session not in self.answered:
+            raise WrongState("the call is not answered", state="proceeding")
+        return {"session": session}
+
+    def restore(self, account: str, snapshot: Mapping[str, Any]) -> str:
+        self._do("restore", account)
+        self._sessions += 1
+        self.answered.add(f"s{self._sessions}")
+        return f"s{self._sessions}"
+
     def info(self, session: str, content_type: str, body: bytes) -> str:
         self._do("info", session, content_type)
         return "t"
@@ -308,11 +324,13 @@ class CallWorld:
     keep_ended: int = 100
     repair_policy: RepairPolicy = field(default_factory=RepairPolicy)
     make_error: Exception | None = None
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
 
     def __post_init__(self) -> None:
         self.core = FakeCore()
         self.account = FakeAccount()
         self.media: dict[str, FakeMedia] = {}
+        self.continued: dict[str, Continuation | None] = {}
         self.log = MemoryEventLog()
         self.bus = EventBus(self.log, node="n")
         self.manager = CallManager(
@@ -325,13 +343,23 @@ class CallWorld:
             clock=self.clock,
             keep_ended=self.keep_ended,
             repair_policy=lambda account: self.repair_policy,
+            journal=CallJournal(self.journal, clock=self.clock),
         )
         self.core.deliver = self.manager.on_session_event
 
-    def _make_media(self, account: str, call: str, on_event: Callable[[MediaEvent], None]) -> FakeMedia:
+    def _make_media(
+        self,
+        account: str,
+        call: str,
+        on_event: Callable[[MediaEvent], None],
+        /,
+        *,
+        continues: Continuation | None = None,
+    ) -> FakeMedia:
         if self.make_error is not None:
             raise self.make_error
         self.media[call] = FakeMedia(on_event)
+        self.continued[call] = continues
         return self.media[call]
 
     # --- what happens

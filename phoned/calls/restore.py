@@ -1,0 +1,91 @@
+"""What becomes of the calls that an earlier process has left: taken up, or brought to an end as well as can be.
+
+Pure judgement on entries, and the verbs that carry it out. It must not know where entries are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from phoned.calls.call import Call
+from phoned.calls.entry import JournalEntry
+from phoned.calls.ports import CallSignaling
+from phoned.errors import DescriptionError, PhonedError
+from phoned.media.continuation import Continuation
+from phoned.model import RecordRequest
+
+log = logging.getLogger(__name__)
+
+RESTART = "daemon_restart"
+"""The reason of calls that did not come over a restart."""
+
+Make = Callable[[JournalEntry, Continuation | None], Call]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """Of a restart: how long there was no process, and how long an account's calls may be without signalling (None:
+    there is no such account any more)."""
+
+    silent_s: float
+    retention_s: float | None
+
+
+def may_come_back(entry: JournalEntry, around: Circumstances) -> bool:
+    """Whether both ends may still think that this call is up."""
+    return (
+        entry.standing == "up"
+        and entry.dialog is not None
+        and around.retention_s is not None
+        and around.silent_s <= around.retention_s
+    )
+
+
+def take_up(entry: JournalEntry, around: Circumstances, signaling: CallSignaling, make: Make) -> Call | None:
+    """The call of ``entry``: up, with a session that waits for a flow; or ended, with a BYE or CANCEL that does. None
+    for one that had ended before."""
+    session = _session_of(entry, around, signaling)
+    stays = session is not None and may_come_back(entry, around)
+    if session is not None and not stays:
+        signaling.hangup(session)  # goes out with the first flow; an INVITE's CANCEL does so by itself
+    if entry.standing == "over":
+        return None
+    call = make(entry, _continuation(entry) if stays else None)
+    if session is not None and stays:
+        patience_s = max((around.retention_s or 0.0) - around.silent_s, 0.0)
+        call.memory.resume(session, entry, silent_s=around.silent_s, patience_s=patience_s)
+        log.info("%s: taken up after %.1f s", call.id, around.silent_s)
+    else:
+        call.memory.recall(entry)
+        log.warning("%s: lost with the process that had it (%s)", call.id, entry.standing)
+        call.lose(RESTART)
+    return call
+
+
+def steps_of(entry: JournalEntry) -> tuple[RecordRequest, ...]:
+    """What is to be done once the media flows: recordings that ran go on, in files of their own."""
+    return tuple(RecordRequest(channels=channels) for channels in entry.recording)
+
+
+def _session_of(entry: JournalEntry, around: Circumstances, signaling: CallSignaling) -> str | None:
+    if entry.dialog is None or around.retention_s is None:
+        return None
+    try:
+        return signaling.restore(entry.account, entry.dialog)
+    except PhonedError as error:
+        log.error("%s: its dialog cannot be taken up: %s", entry.call, error.detail)
+        return None
+
+
+def _continuation(entry: JournalEntry) -> Continuation | None:
+    if entry.media is None:
+        return None
+    made = Continuation(description=entry.media, codec=entry.codec)
+    try:
+        made.previous()
+    except DescriptionError as error:
+        log.error("%s: its description is damaged: %s", entry.call, error.detail)
+        return None
+    return made
