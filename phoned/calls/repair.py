@@ -342,22 +342,19 @@ class MediaRepair:
                 self._moved = True  # the socket takes nothing: others are tried
                 continue
             made = plan_media(facts)
+            before, self.state = self.state, made.state
             for step in made.steps:
                 self._carry_out(step, facts, pulse)
                 if not self._watching or self._call.ended:
                     return
-            self._enter(made.state)
+            if before is not made.state and made.state not in _OWN_STATES:
+                log.info("%s: media %s -> %s", self._call.id, before, made.state)
+                self._call.publish("call.updated")
             if not made.steps:
                 self._rounds.at(self, min(now + LOOK_S, made.wake_at or now + LOOK_S))
                 return
         log.error("%s: the plan of its media does not settle", self._call.id)
         self._rounds.at(self, self._now() + 1)
-
-    def _enter(self, state: MediaState) -> None:
-        before, self.state = self.state, state
-        if before is not state and state not in _OWN_STATES:
-            log.info("%s: media %s -> %s", self._call.id, before, state)
-            self._call.publish("call.updated")
 
     def _tell_stall(self, facts: CallFacts) -> None:
         if facts.stalled and not self._stall_told and self._packet_at is not None:

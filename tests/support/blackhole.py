@@ -1,0 +1,78 @@
+"""Datagrams that vanish in the kernel: a packet filter on a socket of this process, found by its port.
+
+The sender sees success, the receiver sees nothing: what a dead path is like. Both ends may be in one process, and
+nothing of the code under test is touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+Kind = Literal["all", "rtp"]
+
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+_RET, _LOAD_BYTE, _JUMP_GE, _JUMP_GT = 0x06, 0x30, 0x35, 0x25
+_FIRST_BYTE = 8
+"""Of the payload, behind the UDP header."""
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_PASS = 0xFFFF
+_PROGRAMS: dict[Kind, tuple[tuple[int, int, int, int], ...]] = {
+    "all": ((_RET, 0, 0, 0),),
+    # RFC 7983: 128..191 is RTP and RTCP; STUN and DTLS pass
+    "rtp": (
+        (_LOAD_BYTE, 0, 0, _FIRST_BYTE),
+        (_JUMP_GE, 0, 2, 128),
+        (_JUMP_GT, 1, 0, 191),
+        (_RET, 0, 0, 0),
+        (_RET, 0, 0, _PASS),
+    ),
+}
+
+
+def _sockets(address: str) -> Iterator[socket.socket]:
+    """Every UDP socket of this process that is bound to ``host:port``."""
+    wanted = int(address.rpartition(":")[2])
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        with found:
+            if found.family not in _FAMILIES or found.type != socket.SOCK_DGRAM:
+                continue
+            if found.getsockname()[1] == wanted:
+                yield found
+
+
+def swallow(address: str, kind: Kind = "all") -> None:
+    """From now on nothing (or no RTP) reaches the socket at ``address`` any more, as long as it lives."""
+    program = _PROGRAMS[kind]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    filter_ = struct.pack("HL", len(program), ctypes.addressof(code))
+    found = 0
+    for each in _sockets(address):
+        each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
+        found += 1
+    assert found, f"no socket at {address}"
+
+
+def give_back(address: str) -> None:
+    """Let everything pass again."""
+    for each in _sockets(address):
+        each.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+@contextmanager
+def swallowed(*addresses: str, kind: Kind = "all") -> Iterator[None]:
+    """For a while."""
+    with ExitStack() as stack:
+        for address in addresses:
+            swallow(address, kind)
+            stack.callback(give_back, address)
+        yield
