@@ -19,10 +19,11 @@ from phoned.accounts.news import AccountNews
 from phoned.accounts.ping import Heartbeat, keep_pinging
 from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling, ping_interval_s, refresh_in_s
 from phoned.accounts.tracked import FlowPair, TrackedFlow
+from phoned.accounts.views import proxy_view, registration_view
 from phoned.clock import WallClock, wall_clock
 from phoned.errors import NotRegistered, WrongState
 from phoned.events import EventBus
-from phoned.model import AccountState, AccountView, Cause, OutboundProxyView, RegistrationView
+from phoned.model import AccountState, AccountView, Cause
 from phoned.recovery import plan as planning
 from phoned.recovery.backoff import Uniform
 from phoned.recovery.plan import AccountFacts, Gate, Plan, plan
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 S = AccountState
 
 UNREGISTER_BUDGET_S = 2.0
+USER_TIMEOUT_S = 5.0
+"""TCP_USER_TIMEOUT with a call up."""
 STABLE_S = 10.0
 """How long a registration must hold before the back-off starts over."""
 LEAST_REGISTER_S = 0.5
@@ -172,27 +175,15 @@ class Account:
 
     def view(self) -> AccountView:
         """A copy of this moment."""
-        policy, tracked = self._policy, self._flows.in_use
-        backup = policy.target_backup.url if policy.target_backup else None
-        at_backup = self._proxies.active == "backup" and backup is not None
+        tracked = self._flows.in_use
         return AccountView(
             id=self.id,
             aor=self.aor,
             state=self.state,
             since=self._since,
             desired=self.desired,
-            registration=RegistrationView(
-                expires_at=self._expires_at,
-                contact=tracked.registered.contact if tracked and tracked.registered else None,
-                flow_generation=tracked.flow.generation if tracked else 0,
-                last_error=self._news.last_error,
-            ),
-            outbound_proxy=OutboundProxyView(
-                active=(backup or "") if at_backup else policy.target.url,
-                primary=policy.target.url,
-                backup=backup,
-                mode=self._proxies.mode,
-            ),
+            registration=registration_view(tracked, self._expires_at, self._news.last_error),
+            outbound_proxy=proxy_view(self._policy, self._proxies),
         )
 
     # --- what the core, the flows and the network report
@@ -234,7 +225,11 @@ class Account:
         self._reconsider()
 
     def on_calls_changed(self) -> None:
-        """A call began or ended: a flow kept only for calls may go, and a preferred proxy may be gone back to."""
+        """A call began or ended: a flow kept only for calls may go, and a preferred proxy may be gone back to. With a
+        call up the kernel too gives up sooner on bytes that nobody acknowledges."""
+        calls_up = self._listener.calls_up(self.id)
+        for tracked in self._flows.all():
+            tracked.flow.set_user_timeout(USER_TIMEOUT_S if calls_up else 0)
         self._reconsider()
 
     def _on_registered(self, tracked: TrackedFlow, event: Registered) -> None:
@@ -406,6 +401,7 @@ class Account:
         self._dialling = None
         tracked = TrackedFlow(flow, proxy, register_within_s=max(deadline - self._now(), LEAST_REGISTER_S))
         self._flows.take(tracked)
+        flow.set_user_timeout(USER_TIMEOUT_S if self._listener.calls_up(self.id) else 0)
         self._signaling.attach(self.id, flow, sent_by=str(flow.local) if policy.contact_is_local else None)
         self._reconsider()
 

@@ -23,6 +23,7 @@ class FakeFlow:
         self.pings = 0
         self.answers_pings = True
         self.ended_by: Cause | None = None
+        self.user_timeout_s = 0.0
         self._listener = listener
 
     def send(self, data: bytes) -> bool:
@@ -38,7 +39,7 @@ class FakeFlow:
         raise FlowError(Cause.PING, "no pong")
 
     def set_user_timeout(self, seconds: float) -> None:
-        pass
+        self.user_timeout_s = seconds
 
     def close(self) -> None:
         self.die(Cause.CLOSED, "closed by us")

@@ -442,3 +442,15 @@ async def test_giving_up_a_registration_that_never_was_ends_at_once() -> None:
     assert asyncio.get_running_loop().time() - before < 0.5
     assert world.state() is S.OFF
     assert not world.flow.is_open
+
+
+@virtual
+async def test_with_a_call_up_the_kernel_gives_up_sooner() -> None:
+    world = World()
+    await world.online()
+    world.listener.calls = 1
+    world.account.on_calls_changed()
+    assert world.flow.user_timeout_s == 5
+    world.listener.calls = 0
+    world.account.on_calls_changed()
+    assert world.flow.user_timeout_s == 0
