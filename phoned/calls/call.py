@@ -289,7 +289,6 @@ class Call:
             self.session = session
             self._enter(C.ACTIVE)
             self.timers.last(self.view().duration_s)
-            self.repair.begin()
 
     async def let_go(self) -> None:
         """Leave it to the next process, as it is: nothing is said to anybody."""

@@ -52,8 +52,7 @@ class Comeback:
         self._again: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._wait(patience_s, "signalling_timeout")
-        outage.lost("signalling", Cause.RESUME)
-        outage.lost("media", Cause.RESUME)
+        outage.lost_all(Cause.RESUME)
 
     @property
     def over(self) -> bool:

@@ -15,6 +15,7 @@ from phoned.calls.entry import JournalEntry, Standing
 from phoned.calls.modify import Modifications
 from phoned.calls.outage import Outage
 from phoned.calls.ports import CallMedia, CallSignaling
+from phoned.calls.repair import MediaRepair
 from phoned.calls.timers import CallTimers
 from phoned.errors import PhonedError
 from phoned.media.events import Flowing, MediaEvent
@@ -30,6 +31,7 @@ class Owner(Protocol):
     direction: Direction
     session: str | None
     timers: CallTimers
+    repair: MediaRepair
 
     @property
     def ended(self) -> bool: ...
@@ -133,6 +135,7 @@ class CallMemory:
         self._changes.held = entry.held
         self._changes.wish_held(entry.holding)
         self._comeback = Comeback(self._call, self._outage, silent_s=silent_s, patience_s=patience_s)
+        self._call.repair.begin()
 
     def _take_up(self, session: str | None, entry: JournalEntry) -> None:
         self._call.timers.longest_s = entry.max_duration_s

@@ -62,8 +62,16 @@ class Outage:
             self._since, self._cause = self._clock(), cause
             self._tier = self._gap_ms = self.attempts = 0
             self._hurt.clear()
-        self._broken.add(plane)
-        self._hurt.add(plane)
+        self._break({plane}, cause)
+
+    def lost_all(self, cause: str) -> None:
+        """Nothing of the call is left but its dialog at the far end."""
+        self._since, self._cause = self._clock(), cause
+        self._break({"signalling", "media"}, cause)
+
+    def _break(self, planes: set[Plane], cause: str) -> None:
+        self._broken |= planes
+        self._hurt |= planes
         self._call.publish("call.reconnecting", plane=_name(self._broken), cause=cause)
 
     def back(self, plane: Plane, *, tier: int = 0, gap_ms: int = 0) -> None:
