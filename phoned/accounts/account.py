@@ -87,6 +87,7 @@ class Account:
         self._flows = FlowPair()
         self._dialling: asyncio.Task[None] | None = None
         self._ping: asyncio.Task[None] | None = None
+        self._load_changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._unregister_by: float | None = None
         self._network_up = True
@@ -230,6 +231,7 @@ class Account:
         calls_up = self._listener.calls_up(self.id)
         for tracked in self._flows.all():
             tracked.flow.set_user_timeout(USER_TIMEOUT_S if calls_up else 0)
+        self._load_changed.set()
         self._reconsider()
 
     def _on_registered(self, tracked: TrackedFlow, event: Registered) -> None:
@@ -461,7 +463,9 @@ class Account:
             self._doubt(tracked, Cause.PING)
             self._reconsider()
 
-        return Heartbeat(interval_s=interval_s, on_missed=missed, on_answered=self._reconsider)
+        return Heartbeat(
+            interval_s=interval_s, load_changed=self._load_changed, on_missed=missed, on_answered=self._reconsider
+        )
 
     # --- bookkeeping
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ class Heartbeat:
     """How often, and who hears of it."""
 
     interval_s: Callable[[], float]
+    load_changed: asyncio.Event
+    """Set when `interval_s` may tell another figure now; a long rest is cut short for it."""
     on_missed: Callable[[], None]
     on_answered: Callable[[], None]
 
@@ -31,7 +34,7 @@ async def keep_pinging(flow: Flow, policy: AccountPolicy, heartbeat: Heartbeat) 
     misses, round_trip_s = 0, FIRST_GUESS_S
     while flow.is_open:
         if misses == 0:
-            await asyncio.sleep(heartbeat.interval_s())
+            await _rest(heartbeat)
         sent_at = loop.time()
         try:
             round_trip_s = await flow.ping(policy.ping_timeout_s or max(1.0, 4 * round_trip_s))
@@ -50,3 +53,14 @@ async def keep_pinging(flow: Flow, policy: AccountPolicy, heartbeat: Heartbeat) 
             flow.abort(Cause.PING, f"{misses} pings without an answer")
         else:
             heartbeat.on_missed()
+
+
+async def _rest(heartbeat: Heartbeat) -> None:
+    """Wait for the next ping. A call that begins meanwhile must not wait for the end of an idle rest."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while (left_s := began + heartbeat.interval_s() - loop.time()) > 0:
+        heartbeat.load_changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await heartbeat.load_changed.wait()

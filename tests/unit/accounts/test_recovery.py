@@ -37,6 +37,22 @@ async def test_the_first_missed_ping_is_a_doubt_and_the_candidate_takes_over() -
     assert await world.types() == ["account.registered", "account.reconnecting", "account.reconnected"]
 
 
+@pytest.mark.behaviour("R4")
+@virtual
+async def test_a_call_that_begins_in_an_idle_rest_is_watched_from_its_first_seconds() -> None:
+    world = World()
+    await world.online()
+    await asyncio.sleep(1)
+    world.listener.calls = 1
+    world.account.on_calls_changed()
+    before = world.flow.pings
+    await asyncio.sleep(1.1)
+    assert world.flow.pings == before + 1
+    world.flow.answers_pings = False
+    await asyncio.sleep(3.1)
+    assert world.state() is S.SUSPECT
+
+
 @virtual
 async def test_a_byte_on_the_old_flow_ends_the_doubt_before_the_candidate_speaks() -> None:
     world = World()
