@@ -1,0 +1,251 @@
+"""A phone that roams and a browser it talks to: Kamailio and Chromium in the lab's core, phoned on its two uplinks.
+
+The lab, the server and the browser are made once; each `Story` is a fresh daemon, and a fresh call if one is wanted, so
+that no repetition knows of the one before. All times are CLOCK_MONOTONIC, all durations seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from subprocess import Popen
+from typing import Any, Self
+
+from tests.network.harness.tap import Tap
+from tests.peers.harness.browser import Browser, Page
+from tests.peers.harness.kamailio import Contact, Kamailio, password
+from tests.peers.harness.phone import ACCOUNT, PHONE_HZ, USER, account, play_tone, wait_flowing
+from tests.peers.harness.place import LabPlace
+from tests.peers.harness.sound import sine, write_wav
+from tests.support.child import until
+from tests.support.daemon import PhonedProcess, SeenEvent
+from tests.support.netns import Lab, Place, Uplink
+
+FAR = "bob"
+FAR_HZ = 440.0
+SETTLED_S = 1.0
+"""Both ends hear each other for so long before anything happens to them."""
+COUNTED_EVERY_S = 0.05
+"""How exact the gaps are that the ends' own counters tell."""
+
+
+class RoamingPhone(PhonedProcess):
+    """`phoned run` in a namespace of a lab; it can be killed and started again on the same state."""
+
+    def __init__(self, lab: Lab, configuration: Mapping[str, Any], place: Place = "phone") -> None:
+        super().__init__(
+            {"media": {"allow_loopback": False}, **configuration}, secrets={"password": password(USER)}
+        )
+        write_wav(self.media / "tone.wav", sine(PHONE_HZ, 2.0))
+        self._lab = lab
+        self._place: Place = place
+
+    def spawn(
+        self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None, pipes: bool = False
+    ) -> Popen[bytes]:
+        return super().spawn(self._lab.inside(self._place, argv), environment=environment, pipes=pipes)
+
+    def kill(self) -> None:
+        """SIGKILL: no word to anybody."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.http.close()
+
+    def pause(self) -> None:
+        """SIGSTOP: the machine sleeps, as far as the daemon can tell."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gaps:
+    """The longest times without audio since something happened, at each end."""
+
+    phone: float
+    far: float
+
+    @property
+    def longest(self) -> float:
+        return max(self.phone, self.far)
+
+
+class Story:
+    """One daemon, its registration and perhaps its call."""
+
+    def __init__(self, scene: Scene, phone: RoamingPhone) -> None:
+        self.scene = scene
+        self.phone = phone
+        self.page: Page | None = None
+        self.call_id = ""
+
+    def call(self) -> None:
+        """Call the browser; returns when both have heard each other for a while."""
+        self.page = self.scene.page()
+        self.call_id = self.phone.place(ACCOUNT, FAR)
+        self.page.wait_flowing()
+        wait_flowing(self.phone, self.call_id)
+        play_tone(self.phone, self.call_id)
+        until(self.both_hear, "both ends hear each other", 15)
+        self.page.watch()
+
+    def both_hear(self) -> bool:
+        """RTP has arrived steadily at both ends."""
+        return self.scene.at_phone.steady("in", SETTLED_S) and self.scene.at_far.steady("in", SETTLED_S)
+
+    @property
+    def generation(self) -> int:
+        """Of the flow in use."""
+        return int(self.phone.account(ACCOUNT)["registration"]["flow_generation"])
+
+    def contacts(self) -> list[Contact]:
+        """What the registrar holds of the phone."""
+        return self.scene.server.contacts(USER)
+
+    def mark(self) -> SeenEvent:
+        """The newest event: what is waited for comes later."""
+        return self.phone.events.seen[-1]
+
+    def restart(self) -> None:
+        """SIGKILL, and a new process on the same state at once; returns when it has taken the call up again."""
+        self.phone.kill()
+        self.phone.start()
+        self.phone.wait_ready()
+        if self.call_id:
+            self.phone.wait_call(self.call_id, "is taken up again", lambda view: bool(view["state"] == "active"), 20)
+
+    def registered_after(self, mark: SeenEvent, timeout_s: float) -> float:
+        """When the account was told to be registered again."""
+        event = self.phone.events.wait_for("account.reconnected", timeout_s=timeout_s, after=mark)
+        return event.at
+
+    def hear_again(self, since: float, timeout_s: float) -> Gaps:
+        """Wait until the audio is good at both ends; the gaps since ``since``. The counters of both ends must grow
+        too: what arrives without being understood is no audio."""
+        received = self._received()
+        until(self.both_hear, "audio at both ends again", timeout_s, 0.05)
+        until(
+            lambda: all(now > before + 25 for now, before in zip(self._received(), received, strict=True)),
+            "both ends understand what they receive",
+            max(0.5, timeout_s - (time.monotonic() - since)),
+            COUNTED_EVERY_S,
+        )
+        assert self.page is not None
+        far = max(self.scene.at_far.gap("in", since), self.page.watched() - COUNTED_EVERY_S)
+        return Gaps(phone=self.scene.at_phone.gap("in", since), far=far)
+
+    def recoveries(self) -> list[dict[str, Any]]:
+        """What the phone says of its own repairs."""
+        return list(self.phone.stats(self.call_id)["recoveries"])
+
+    def _received(self) -> tuple[int, int]:
+        assert self.page is not None
+        ours = int(self.phone.stats(self.call_id)["packets_received"])
+        return ours, self.page.statistics().packets_received
+
+
+class Scene:
+    """The lab and everything in it that outlives a story."""
+
+    def __init__(self, *, rtt_ms: float = 50.0, nat: Sequence[Uplink] = ()) -> None:
+        self._stack = ExitStack()
+        try:
+            self.lab = self._stack.enter_context(Lab(rtt_ms=rtt_ms, start_on="wifi", nat=nat))
+            core = LabPlace(self.lab, "core")
+            self.server = self._stack.enter_context(Kamailio(place=core))
+            self.backup = self._stack.enter_context(Kamailio(place=core))
+            self.at_phone = self._stack.enter_context(Tap(self.lab, "phone"))
+            self.at_far = self._stack.enter_context(Tap(self.lab, "core"))
+        except BaseException:
+            self._stack.close()
+            raise
+        self._core = core
+        self._browser: Browser | None = None
+        self._page: Page | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def page(self) -> Page:
+        """The far end, registered."""
+        if self._browser is None:
+            self._browser = self._stack.enter_context(Browser(self._core))
+        if self._page is None:
+            self._page = self._browser.page(self.server, FAR, tone_hz=FAR_HZ)
+        return self._page
+
+    @contextmanager
+    def story(
+        self,
+        *,
+        call: bool = True,
+        both_uplinks: bool = False,
+        recovery: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Iterator[Story]:
+        """A registered phone, with a call up or without, on wifi; with ``both_uplinks`` lte is there as well."""
+        self.restore(both_uplinks=both_uplinks)
+        if call:
+            self.page()
+        table = account(self.server, recovery=recovery, **fields)
+        try:
+            with RoamingPhone(self.lab, {"accounts": [table]}) as phone:
+                try:
+                    phone.start()
+                    phone.wait_ready()
+                    story = Story(self, phone)
+                    if call:
+                        story.call()
+                    yield story
+                except Exception as error:
+                    error.add_note(f"phoned said:\n{phone.log[-8000:]}")
+                    raise
+                finally:
+                    self.restore(both_uplinks=both_uplinks)
+        finally:
+            if self._page is not None:
+                page, self._page = self._page, None
+                page.close()
+
+    def restore(self, *, both_uplinks: bool) -> None:
+        """Undo whatever was done to network and servers."""
+        self.lab.handover("wifi")
+        if both_uplinks:
+            self.lab.carrier("lte", True)
+            self.lab.address("lte", True)
+        self.lab.drop_nothing("wifi")
+        self.lab.drop_nothing("lte")
+        self.lab.run("wifi", ["nft", "delete", "table", "inet", "silent"])
+        for server in (self.server, self.backup):
+            if server.process.poll() is None:
+                server.resume()
+            else:
+                server.start()
+            server.fresh()
+
+    def silence(self) -> float:
+        """The phone's present WebSocket dies without a word: its packets vanish, those of others do not."""
+        source = self.server.requests("REGISTER", USER)[-1].source
+        port = source.rpartition(":")[2]
+        rules = [
+            "add table inet silent",
+            "add chain inet silent f { type filter hook forward priority -20 ; }",
+            f"add rule inet silent f tcp sport {port} drop",
+            f"add rule inet silent f tcp dport {port} drop",
+        ]
+        at = time.monotonic()
+        done = self.lab.run("wifi", ["nft", "; ".join(rules)])
+        assert done.returncode == 0, done.stderr
+        return at
+
+
+__all__ = ["ACCOUNT", "FAR", "USER", "Gaps", "RoamingPhone", "Scene", "Story"]
