@@ -21,7 +21,7 @@ demo: $(BIN)/activate ## register, call, hear an echo and survive a dropped sock
 	@$(BIN)/phoned demo $(ARGS)
 
 test: $(BIN)/activate ## every test that fits 15 minutes
-	@mkdir -p build/coverage && $(BIN)/python -m tests.support.run $(ARGS)
+	@$(BIN)/python -m tests.support.run $(ARGS)
 
 test-long: $(BIN)/activate ## counted loops, soaks and fuzz runs
 	@$(BIN)/python -m pytest -m long $(ARGS)

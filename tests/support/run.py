@@ -1,13 +1,16 @@
 """`make test`: every test that is not long, then the coverage floors of the house.
 
-Pure modules must have every branch covered, the rest nine in ten. Arguments go to pytest; with arguments that select
-tests (anything not starting with a dash) the floors are not checked, because they could not hold.
+Two runs go side by side, because one mostly waits for real time (peers, namespaces) and the other for the processor. The
+first run's output is shown when it has ended. Pure modules must have every branch covered, the rest nine in ten.
+Arguments go to one single pytest run; with arguments that select tests (anything not starting with a dash) the floors are
+not checked, because they could not hold.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 PURE = (
@@ -16,18 +19,44 @@ PURE = (
     "phoned/recovery/*,phoned/network/snapshot.py"
 )
 FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include", PURE], 100), ("everything", [], 90))
+PYTEST = ("-m", "pytest", "-m", "not long")
+COVERED = ("-m", "coverage", "run", *PYTEST)
+WAITING = ("tests/peers", "tests/network")
+"""Tests that wait for real time and drive phoned as a process of its own."""
+ELSE = tuple(f"--ignore={folder}" for folder in WAITING)
 
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit status: pytest's when it failed, else 1 when a floor is missed."""
-    whole = all(argument.startswith("-") for argument in arguments)
+    """Returns the exit status: pytest's when a run failed, else 1 when a floor is missed."""
     data = Path("build/coverage")
+    data.mkdir(parents=True, exist_ok=True)
     for old in data.glob("data*"):
         old.unlink()
-    command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-m", "not long", *arguments]
-    status = subprocess.run(command, check=False).returncode
-    if status or not whole:
-        return status
+    if arguments:
+        status = subprocess.run([sys.executable, *COVERED, *arguments], check=False).returncode
+        whole = all(argument.startswith("-") for argument in arguments)
+    else:
+        status, whole = _both(), True
+    return status or (_floors() if whole else 0)
+
+
+def _both() -> int:
+    with tempfile.TemporaryFile() as output:
+        waiting = subprocess.Popen([sys.executable, *PYTEST, *WAITING], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            status = subprocess.run([sys.executable, *COVERED, *ELSE, "tests"], check=False).returncode
+            status = waiting.wait() or status
+        finally:
+            if waiting.poll() is None:
+                waiting.terminate()
+                waiting.wait()
+        output.seek(0)
+        sys.stdout.write(f"\n--- {' '.join(WAITING)} ---\n{output.read().decode(errors='replace')}")
+        sys.stdout.flush()
+    return status
+
+
+def _floors() -> int:
     subprocess.run([sys.executable, "-m", "coverage", "combine", "-q"], check=True)
     missed = 0
     for name, scope, floor in FLOORS:
