@@ -1,9 +1,9 @@
 """`make test`: every test that is not long, then the coverage floors of the house.
 
-Two runs go side by side, because one mostly waits for real time (peers, namespaces) and the other for the processor. The
-first run's output is shown when it has ended. Pure modules must have every branch covered, the rest nine in ten.
-Arguments go to one single pytest run; with arguments that select tests (anything not starting with a dash) the floors are
-not checked, because they could not hold.
+Two runs go side by side, because one mostly waits for real time (peers, namespaces) and the other for the processor.
+The first run's output is shown when it has ended. Pure modules must have every branch covered, the rest nine in ten.
+Arguments go to one single pytest run; with arguments that select tests (anything not starting with a dash) the floors
+are not checked, because they could not hold.
 """
 
 from __future__ import annotations
