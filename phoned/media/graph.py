@@ -8,6 +8,7 @@ no file.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -58,35 +59,28 @@ class CallableSink:
 
 
 class LevelMeter:
-    """Loudness of one direction. Cheap: it measures one frame in five and keeps a short mean of power."""
+    """Loudness of one direction. It remembers the last frames, and measures them when somebody asks."""
 
-    EVERY = 5
+    __slots__ = ("_frames", "add")
 
     def __init__(self) -> None:
-        self._count = 0
-        self._power = 0.0
-
-    def add(self, frame: bytes) -> None:
-        """20 ms of sound."""
-        self._count += 1
-        if self._count % self.EVERY:
-            return
-        samples = np.frombuffer(frame, np.int16).astype(np.float32)
-        power = float(np.dot(samples, samples)) / max(1, len(samples))
-        self._power += (power - self._power) * (self.EVERY / LEVEL_FRAMES)
+        self._frames: deque[bytes | None] = deque(maxlen=LEVEL_FRAMES)
+        self.add: Callable[[bytes | None], None] = self._frames.append
+        """20 ms of sound; None: of silence."""
 
     def silent(self) -> None:
         """20 ms of silence."""
-        self._count += 1
-        if self._count % self.EVERY == 0:
-            self._power *= 1 - self.EVERY / LEVEL_FRAMES
+        self.add(None)
 
     @property
     def dbov(self) -> float:
         """0 is the loudest square wave, -127 silence."""
-        if self._power < 1e-3:
+        sound = [frame for frame in self._frames if frame]
+        if not sound:
             return SILENCE_DBOV
-        return max(SILENCE_DBOV, 10 * math.log10(self._power / 32768.0**2))
+        samples = np.frombuffer(b"".join(sound), np.int16).astype(np.float32)
+        power = float(np.dot(samples, samples)) / len(samples) * len(sound) / len(self._frames)
+        return max(SILENCE_DBOV, 10 * math.log10(power / 32768.0**2)) if power else SILENCE_DBOV
 
 
 def mix(frames: list[bytes]) -> bytes:
@@ -101,6 +95,21 @@ def mix(frames: list[bytes]) -> bytes:
 
 class AudioGraph:
     """Sources, sinks and witnesses of one call. Driven by the session's tick; changed by its verbs."""
+
+    __slots__ = (
+        "_last_said",
+        "expecting",
+        "heard",
+        "held",
+        "muted",
+        "overlays",
+        "rate",
+        "sent",
+        "silence",
+        "sinks",
+        "sources",
+        "witnesses",
+    )
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -118,33 +127,24 @@ class AudioGraph:
         """While one of these speaks, sources are silent: playbacks that do not mix."""
         self.sinks: list[Sink] = []
         self.witnesses: list[Witness] = []
-        self._last_said = self.silence
+        self._last_said: bytes | None = None
 
     def outgoing(self) -> bytes | None:
         """The frame to send; None is silence."""
-        frame = self._compose()
-        if frame is None:
-            self.sent.silent()
-            self._last_said = self.silence
-        else:
-            self.sent.add(frame)
-            self._last_said = frame
-        return frame
-
-    def _compose(self) -> bytes | None:
         # every source is asked in every tick: what is not said now is gone, not late
-        over = [frame for source in self.overlays if (frame := source.read()) is not None]
-        base = [frame for source in self.sources if (frame := source.read()) is not None]
-        if self.muted or self.held:
-            return None  # the far end hears nothing of us, whatever speaks
-        return mix(over or base) if over or base else None
+        over = [said for source in self.overlays if (said := source.read()) is not None] if self.overlays else []
+        base = [said for source in self.sources if (said := source.read()) is not None]
+        frames = over or base
+        frame = None
+        if frames and not self.muted and not self.held:  # else the far end hears nothing of us, whatever speaks
+            frame = frames[0] if len(frames) == 1 else mix(frames)
+        self.sent.add(frame)
+        self._last_said = frame
+        return frame
 
     def incoming(self, frame: bytes | None) -> None:
         """20 ms were heard; None: nothing came."""
-        if frame is None:
-            self.heard.silent()
-        else:
-            self.heard.add(frame)
+        self.heard.add(frame)
         if self.sinks and not self.held:
             heard = self.silence if frame is None else frame
             for sink in self.sinks:
@@ -152,4 +152,4 @@ class AudioGraph:
         if self.witnesses:
             far = frame if frame is not None or (self.expecting and not self.held) else self.silence
             for witness in self.witnesses:
-                witness.write(self._last_said, far)
+                witness.write(self._last_said or self.silence, far)

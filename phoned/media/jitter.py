@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from phoned.media.rtp import MAX_DROPOUT, MAX_MISORDER, Packet, sequence_delta, timestamp_delta
 
@@ -36,9 +37,8 @@ _EARLY_S = 0.1
 _LATE_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decode:
-    """Decode this packet."""
+class Decode(NamedTuple):
+    """Decode this packet. A named tuple: there is one in every tick of every call."""
 
     payload: bytes
     payload_type: int
@@ -67,6 +67,7 @@ Action = Decode | Conceal | ConcealWithFec | Silence
 
 _CONCEAL = Conceal()
 _SILENCE = Silence()
+_new_tuple = tuple.__new__
 
 
 @dataclass(slots=True)
@@ -83,6 +84,40 @@ class _Entry:
 
 class JitterBuffer:
     """One stream's buffer. ``put`` or ``skip`` for every packet of the stream, ``pop`` once per 20 ms tick."""
+
+    __slots__ = (
+        "_ahead",
+        "_base",
+        "_clock_rate",
+        "_depths",
+        "_dry",
+        "_dry_ticks",
+        "_due",
+        "_excess",
+        "_least",
+        "_max_s",
+        "_min_s",
+        "_most",
+        "_next",
+        "_packets",
+        "_paused",
+        "_playing",
+        "_since_review",
+        "_ssrc",
+        "_stray",
+        "_stray_put",
+        "_tick",
+        "_transits",
+        "delay_s",
+        "dropped",
+        "duplicates",
+        "inserted",
+        "late",
+        "lost",
+        "resets",
+        "target_s",
+        "underruns",
+    )
 
     def __init__(self, clock_rate: int, *, min_ms: int = 40, max_ms: int = 200) -> None:
         self._min_s, self._max_s = min_ms / 1000, max_ms / 1000
@@ -140,35 +175,38 @@ class JitterBuffer:
         self._insert(packet, now, 0)
 
     def _insert(self, packet: Packet, now: float, duration: int) -> None:
-        sequence = packet.sequence
-        if self._is_stray(packet, now, duration):
+        number, sequence, timestamp, ssrc, payload, *_ = packet
+        # in the same stream and not further away than loss and reordering explain?
+        step = 0 if self._next is None else ((sequence - self._next + 0x8000) & 0xFFFF) - 0x8000
+        if ssrc == self._ssrc and -MAX_MISORDER <= step <= MAX_DROPOUT:
+            self._stray = self._stray_put = None
+        elif self._is_stray(packet, now, duration):
             return
-        lateness = self._measure(now - packet.timestamp / self._clock_rate) if duration else 0.0
+        else:
+            step = 0 if self._next is None else sequence_delta(sequence, self._next)
+        lateness = self._measure(now - timestamp / self._clock_rate) if duration else 0.0
         if self._next is None:
             self._next = sequence
-        elif (step := sequence_delta(sequence, self._next)) < 0:
+        elif step < 0:
             if self._due is not None:
                 self.late += 1
                 return
             self._next = sequence if step > -MAX_MISORDER else self._next
-        if sequence in self._packets:
+        packets = self._packets
+        if sequence in packets:
             self.duplicates += 1
             return
-        self._packets[sequence] = _Entry(packet.timestamp, now, duration, packet.payload, packet.payload_type, lateness)
-        if len(self._packets) > MAX_PACKETS:
-            del self._packets[self._next_present(self._next)]
+        packets[sequence] = _Entry(timestamp, now, duration, payload, number, lateness)
+        if len(packets) > MAX_PACKETS:
+            del packets[self._next_present(self._next)]
             self._next = self._next_present(self._next)
             self.dropped += 1
 
     def _is_stray(self, packet: Packet, now: float, duration: int) -> bool:
-        """Two packets in a row that do not belong to the stream begin a new one; a single one is dropped."""
-        fits = packet.ssrc == self._ssrc
-        if fits and self._next is not None:
-            step = sequence_delta(packet.sequence, self._next)
-            fits = -MAX_MISORDER <= step <= MAX_DROPOUT
-        if fits or self._ssrc is None:
+        """A packet that is not of the stream: two in a row begin a new one, as the very first does; a single one is
+        dropped."""
+        if self._ssrc is None:
             self._ssrc = packet.ssrc
-            self._stray = self._stray_put = None
             return False
         first = self._stray_put
         if first is None or self._stray != (packet.ssrc, packet.sequence):
@@ -189,7 +227,7 @@ class JitterBuffer:
         ``transit``: arrival less timestamp, which is off by any constant.
         """
         transits = self._transits
-        if transits:
+        if transits and not -_EARLY_S <= transit - self._base <= _LATE_S:
             relative = transit - self._base
             half = 0x80000000 / self._clock_rate
             if abs(relative) > half:  # the timestamp wrapped
@@ -230,12 +268,17 @@ class JitterBuffer:
         if self._ahead >= tick:
             self._ahead -= tick
             return ()
-        actions: list[Action] = []
-        while self._ahead < tick:
+        action, duration = self._act(now, quiet)
+        ahead = self._ahead + duration
+        if ahead >= tick:  # the common case: one packet, one tick
+            self._ahead = ahead - tick
+            return (action,)
+        actions = [action]
+        while ahead < tick:
             action, duration = self._act(now, quiet)
             actions.append(action)
-            self._ahead += duration
-        self._ahead -= tick
+            ahead += duration
+        self._ahead = ahead - tick
         return tuple(actions)
 
     def _act(self, now: float, quiet: bool) -> tuple[Action, int]:
@@ -260,11 +303,12 @@ class JitterBuffer:
                 self._take()
                 self._paused = True
                 continue
-            due = entry.timestamp if self._due is None else self._due
-            gap = timestamp_delta(entry.timestamp, due)
-            if self._tick <= gap <= self._clock_rate and now - entry.arrival < self.target_s:
-                self._due = (due + self._tick) & 0xFFFFFFFF
-                return _SILENCE, self._tick
+            timestamp, due = entry.timestamp, self._due
+            if due is not None and due != timestamp:
+                gap = timestamp_delta(timestamp, due)
+                if self._tick <= gap <= self._clock_rate and now - entry.arrival < self.target_s:
+                    self._due = (due + self._tick) & 0xFFFFFFFF
+                    return _SILENCE, self._tick
             if self._adjust(entry, now, quiet):
                 continue
             if self._excess < 0 and quiet:
@@ -272,9 +316,10 @@ class JitterBuffer:
                 self._forget_depths()
                 return _SILENCE, self._tick
             self._take()
-            self._due = (entry.timestamp + entry.duration) & 0xFFFFFFFF
-            self._paused = len(entry.payload) <= 2  # Opus marks the begin of DTX so (RFC 6716 section 2.1.9)
-            return Decode(entry.payload, entry.payload_type), entry.duration
+            payload, duration = entry.payload, entry.duration
+            self._due = (timestamp + duration) & 0xFFFFFFFF
+            self._paused = len(payload) <= 2  # Opus marks the begin of DTX so (RFC 6716 section 2.1.9)
+            return _new_tuple(Decode, (payload, entry.payload_type)), duration
 
     def _take(self) -> None:
         assert self._next is not None
@@ -342,7 +387,7 @@ class JitterBuffer:
 
     def _adjust(self, entry: _Entry, now: float, quiet: bool) -> bool:
         """Watch the delay; True when this packet was dropped to shorten it."""
-        delay = self.delay_s = self._delay(entry, now)
+        delay = self.delay_s = now - entry.arrival + entry.lateness  # as `_delay`
         if delay < self._least:
             self._least = delay
         if delay > self._most:
@@ -358,8 +403,10 @@ class JitterBuffer:
             else:
                 self._excess = -1 if self._most < self.target_s - TICK_S - _SLACK_S else 0
             self._least, self._most = float("inf"), 0.0
+        if len(self._packets) == 1:
+            return False
         too_deep = delay > self._max_s + TICK_S and delay > self.target_s + TICK_S
-        if len(self._packets) > 1 and (too_deep or self._excess == 2 or (self._excess == 1 and quiet)):
+        if too_deep or self._excess == 2 or (self._excess == 1 and quiet):
             self._take()
             self._due = (entry.timestamp + entry.duration) & 0xFFFFFFFF
             self.dropped += 1

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from phoned.errors import RemoteError
 
 HEADER = struct.Struct("!BBHII")
+_new_tuple = tuple.__new__
+"""Makes a named tuple without the Python call of its constructor."""
 _U16 = struct.Struct("!H")
 
 MAX_DROPOUT = 3000
@@ -50,7 +52,7 @@ def parse(data: bytes) -> Packet:
     if first >> 6 != 2:
         raise MalformedPacket("not RTP version 2")
     if first & 0x3F == 0:  # the common case: no padding, extension or CSRC
-        return Packet(second & 0x7F, sequence, timestamp, ssrc, data[12:], second > 0x7F)
+        return _new_tuple(Packet, (second & 0x7F, sequence, timestamp, ssrc, data[12:], second > 0x7F, (), 0, b""))
     count = first & 0x0F
     start = 12 + 4 * count
     if start > size:
@@ -205,26 +207,27 @@ class ReceiveStatistics:
             self._clock_rate = clock_rate
             self._transit = None  # timestamps of two clocks cannot be compared
         began = False
+        sequence = packet.sequence
         if packet.ssrc != self.ssrc:
             if self.ssrc is not None:
                 self.ssrc_changes += 1
-                self._restart(packet.sequence)
+                self._restart(sequence)
             else:
-                self._begin(packet.sequence)
+                self._begin(sequence)
             self.ssrc = packet.ssrc
             began = True
         else:
-            step = (packet.sequence - self._max) & 0xFFFF
+            step = (sequence - self._max) & 0xFFFF
             if step < MAX_DROPOUT:
-                if packet.sequence < self._max:
+                if sequence < self._max:
                     self._cycles += 0x10000
-                self._max = packet.sequence
+                self._max = sequence
                 self._bad = None
             elif step <= 0x10000 - MAX_MISORDER:
-                if packet.sequence != self._bad:
-                    self._bad = (packet.sequence + 1) & 0xFFFF
+                if sequence != self._bad:
+                    self._bad = (sequence + 1) & 0xFFFF
                     return False  # one stray packet proves nothing; two in a row are a restart
-                self._restart(packet.sequence)
+                self._restart(sequence)
                 began = True
         self._packets += 1
         transit = now * self._clock_rate - packet.timestamp

@@ -50,7 +50,7 @@ class G711:
 
     clock_rate = 8000
 
-    __slots__ = ("_concealer", "_decode", "_down", "_encode", "_size", "_up", "name", "sample_rate")
+    __slots__ = ("_concealer", "_decode", "_down", "_encode", "_resample", "_size", "_up", "name", "sample_rate")
 
     def __init__(self, law: Law, sample_rate: int) -> None:
         self.name: str = law
@@ -59,21 +59,24 @@ class G711:
         self._encode, self._decode = encode_table(law), decode_table(law)
         self._down = Resampler(sample_rate, 8000)
         self._up = Resampler(8000, sample_rate)
+        self._resample = sample_rate != 8000
         self._concealer = Concealer(8000)
 
     def encode(self, pcm: bytes) -> bytes:
         """See `Codec.encode`."""
         if len(pcm) != self._size:
             raise InternalError(f"a frame of {len(pcm)} bytes given to an encoder of {self._size}")
-        samples = self._down.process(np.frombuffer(pcm, np.int16))
-        return self._encode[samples.view(np.uint16)].tobytes()
+        if self._resample:
+            pcm = self._down.process(np.frombuffer(pcm, np.int16)).tobytes()
+        # every index fits; "wrap" only spares numpy the look at each: a third of the cost
+        return self._encode.take(np.frombuffer(pcm, np.uint16), mode="wrap").tobytes()
 
     def decode(self, payload: bytes) -> bytes:
         """See `Codec.decode`."""
         if not payload:
             return self.conceal()
-        samples = self._concealer.good(self._decode[np.frombuffer(payload, np.uint8)])
-        return self._up.process(samples).tobytes()
+        samples = self._concealer.good(self._decode.take(np.frombuffer(payload, np.uint8), mode="wrap"))
+        return (self._up.process(samples) if self._resample else samples).tobytes()
 
     def conceal(self) -> bytes:
         """See `Codec.conceal`."""
