@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from phoned.accounts.registry import Accounts
 from phoned.calls.manager import CallManager
 from phoned.config.schema import NetworkConfig
 from phoned.events import EventBus
 from phoned.model import Cause, NetworkView
-from phoned.network.logind import LogindWatch
+from phoned.network.logind import DEFAULT_SOCKET, LogindWatch
 from phoned.network.monitor import NetworkMonitor
 from phoned.network.polling import PollingSource
 from phoned.network.snapshot import Interest, NetworkChange, Snapshot
 from phoned.network.source import NetworkSource
-from phoned.network.suspend import Gap, SuspendWatch
+from phoned.network.suspend import Gap, Reading, SuspendWatch, read_clocks
 from phoned.tasks import Tasks
 from phoned.transport.flow import Flow
 
@@ -52,14 +52,16 @@ class Roaming:
         accounts: Accounts,
         calls: CallManager,
         bus: EventBus,
+        clocks: Callable[[], Reading] = read_clocks,
+        system_bus: str = DEFAULT_SOCKET,
     ) -> None:
         self._accounts = accounts
         self._calls = calls
         self._bus = bus
         self._tasks = Tasks("roaming", self._on_crash)
         self._monitor = NetworkMonitor(source, self, self._interests, ignore_interfaces=ignore_interfaces)
-        self._suspend = SuspendWatch(self._on_gap)
-        self._logind = LogindWatch(self._suspend.nudge)
+        self._suspend = SuspendWatch(self._on_gap, clocks=clocks)
+        self._logind = LogindWatch(self._suspend.nudge, socket=system_bus)
 
     async def start(self) -> None:
         """Read the network once, then watch."""

@@ -86,6 +86,11 @@ class UserAgent:
         """Sessions that are not forgotten yet, ended ones with words on the wire included."""
         return len(self._sessions)
 
+    @property
+    def live(self) -> int:
+        """Sessions that have not ended."""
+        return self._sessions.live
+
     def left(self) -> list[str]:
         """What each session that is kept still waits for, in words: for tests and diagnosis."""
         return self._sessions.describe()
