@@ -16,6 +16,8 @@ from phoned.sip import events as sip
 STILL_BUSY_S = 2.0
 """A 486 so soon after the second INVITE may mean the first one."""
 AGAIN_AFTER_S = 1.0
+LOOK_S = 0.5
+"""How often to look for a flow, should nobody tell of it."""
 BUSY_HERE = 486
 
 
@@ -47,9 +49,7 @@ class Redial:
         now = asyncio.get_running_loop().time()
         if event.cause is sip.EndCause.UNREACHABLE:
             self._outage.lost("signalling", self._line.cause)
-            self.waiting = True
-            if self._line.usable:
-                self._later(0.0)
+            self._later(0.0)
             return True
         soon = self._dialled_at is not None and now - self._dialled_at <= STILL_BUSY_S
         if event.status == BUSY_HERE and soon and not self._doubted_busy:
@@ -73,6 +73,7 @@ class Redial:
         self.waiting = False
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _later(self, delay_s: float) -> None:
         self.close()
@@ -81,6 +82,9 @@ class Redial:
 
     def _go(self) -> None:
         self.close()
+        if not self._line.usable:
+            self._later(LOOK_S)  # the account had not heard of its loss yet
+            return
         self._dialled_at = asyncio.get_running_loop().time()
         self._outage.attempts += 1
         self._dial()

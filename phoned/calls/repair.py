@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 """At least so often a call is looked at: its flow may go, and what leaves is sampled."""
+LEAST_S = 0.001
+"""Sums of floats may name a time that has just passed."""
 MAX_STEPS = 8
 """Plans in a row without anything coming from outside; more is a bug, and is logged."""
 _OWN_STATES = frozenset({MediaState.FLOWING, MediaState.QUIET, MediaState.STALLED})
@@ -351,7 +353,7 @@ class MediaRepair:
                 log.info("%s: media %s -> %s", self._call.id, before, made.state)
                 self._call.publish("call.updated")
             if not made.steps:
-                self._rounds.at(self, min(now + LOOK_S, made.wake_at or now + LOOK_S))
+                self._rounds.at(self, min(now + LOOK_S, max(now + LEAST_S, made.wake_at or now + LOOK_S)))
                 return
         log.error("%s: the plan of its media does not settle", self._call.id)
         self._rounds.at(self, self._now() + 1)
