@@ -7,7 +7,7 @@ states beyond asking its call whether there is media.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from phoned.calls.ports import CallMedia, CallSignaling
@@ -74,6 +74,8 @@ class CallAudio:
         self._steps = on_answer
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
+        self.on_recordings: Callable[[], None] = lambda: None
+        """Who is to hear that others run, or none."""
 
     # --- verbs
 
@@ -112,9 +114,13 @@ class CallAudio:
         """Start to record."""
         self._call.require_media("record")
         view = await self._media.record(request, new_id("rec"))
-        self._recordings[view.id] = view
-        self._bus.publish("recording.started", recording=view)
+        self._note(view, "recording.started")
         return view
+
+    def _note(self, view: RecordingView, type_: str, **facts: object) -> None:
+        self._recordings[view.id] = view
+        self._bus.publish(type_, recording=view, **facts)
+        self.on_recordings()
 
     @property
     def recording_ids(self) -> tuple[str, ...]:
@@ -129,8 +135,7 @@ class CallAudio:
     def pause_recording(self, recording: str, on: bool) -> RecordingView:
         """Pause or resume."""
         view = self._media.pause_recording(recording, on)
-        self._recordings[recording] = view
-        self._bus.publish("recording.paused" if on else "recording.resumed", recording=view)
+        self._note(view, "recording.paused" if on else "recording.resumed")
         return view
 
     async def stop_recording(self, recording: str) -> RecordingView:
@@ -203,11 +208,9 @@ class CallAudio:
                 outcome = "playback.failed" if event.playback.state == "failed" else "playback.finished"
                 self._bus.publish(outcome, playback=event.playback)
             case media.RecordingFinished():
-                self._recordings[event.recording.id] = event.recording
-                self._bus.publish("recording.finished", recording=event.recording)
+                self._note(event.recording, "recording.finished")
             case media.RecordingFailed():
-                self._recordings[event.recording.id] = event.recording
-                self._bus.publish("recording.failed", recording=event.recording, detail=event.detail)
+                self._note(event.recording, "recording.failed", detail=event.detail)
             case _:
                 pass  # DtmfSent, PathTrouble: facts for recovery, not for people
 

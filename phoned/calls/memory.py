@@ -70,7 +70,7 @@ class CallMemory:
         self._on_changed = on_changed
         self._confirmed = False
         self._comeback: Comeback | None = None
-        changes.on_wish = self.changed
+        changes.on_wish = audio.on_recordings = self.changed
 
     # --- to be remembered
 

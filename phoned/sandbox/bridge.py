@@ -9,6 +9,7 @@ from phoned.signaling import Signaling
 from phoned.sip import events as sip
 
 NOT_ACCEPTABLE_HERE = 488
+REQUEST_PENDING = 491
 
 
 class Bridge:
@@ -86,6 +87,9 @@ class Bridge:
             return
         if event.remote is None:
             self._signaling.refuse(event.token, NOT_ACCEPTABLE_HERE)
+            return
+        if self._other(event.session) in self._wanted:
+            self._signaling.refuse(event.token, REQUEST_PENDING)  # both at once: each would wait for the other
             return
         self._wanted[event.session] = event
         if self.callee is None:

@@ -1,0 +1,259 @@
+"""`kill -9`, hand-over and stop with a call up, seen from outside: processes, signals, the control API."""
+
+from __future__ import annotations
+
+import json
+import random
+import select
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.child import Child
+from tests.support.daemon import PhonedProcess
+
+PHONED = Path(sys.executable).parent / "phoned"
+BACK_S = 15.0
+"""From the start of the next process, on a machine that does much else; the bench holds it to the recovery page."""
+
+
+class Exchange(Child):
+    """`phoned sandbox` as a process of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("sandbox")
+        self.spawn([str(PHONED), "sandbox", "--json"], pipes=True)
+        self.facts = self._read()
+
+    def order(self, **order: object) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
+        self.process.stdin.flush()
+        answer = self._read()
+        assert answer["ok"], answer
+        return answer
+
+    def _read(self) -> dict[str, Any]:
+        output = self.process.stdout
+        assert output is not None
+        readable, _, _ = select.select([output], [], [], 20.0)
+        assert readable, self.log
+        return dict(json.loads(output.readline()))
+
+
+class Phone(PhonedProcess):
+    """A daemon that can die and be started again in the same state directory."""
+
+    def __init__(self, exchange: Exchange, user: str = "alice") -> None:
+        account = {
+            "id": user,
+            "aor": f"sip:{user}@{exchange.facts['domain']}",
+            "password_file": "secret",
+            "outbound_proxy": exchange.facts["url"],
+        }
+        super().__init__({"accounts": [account]}, secrets={"secret": exchange.facts["users"][user]})
+        self._user = user
+
+    def die(self) -> None:
+        """``kill -9``."""
+        self.leave(signal.SIGKILL)
+
+    def leave(self, number: signal.Signals) -> int:
+        """A signal that ends it; the exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self.events.join()
+        self.http.close()
+        return code
+
+    def again(self) -> float:
+        """Start the next process; when."""
+        self.socket.unlink(missing_ok=True)
+        began = time.monotonic()
+        self.start()
+        return began
+
+    def calling(self, line: str) -> str:
+        """A call to a test line, with sound."""
+        self.wait_ready()
+        call = self.place(self._user, line)
+        self.wait_call(call, "sound", lambda view: view["media"]["state"] == "flowing")
+        return call
+
+    def back(self, call: str, began: float) -> float:
+        """Wait until the call is back with sound; how long that took."""
+        self.wait_call(call, "back", lambda view: view["state"] == "active" and not view["recovering"], timeout_s=20.0)
+        took_s = time.monotonic() - began
+        before = self.stats(call)["packets_received"]
+        self.until(lambda: self.stats(call)["packets_received"] >= before + 25, "packets")
+        assert self.stats(call)["packets_sent"] > 25
+        return took_s
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Exchange]:
+    with Exchange() as running:
+        yield running
+
+
+@pytest.fixture
+def phone(exchange: Exchange) -> Iterator[Phone]:
+    with Phone(exchange) as made:
+        made.start()
+        yield made
+
+
+def journal(phone: Phone) -> dict[str, Any]:
+    """Entries by call, as the next process would find them."""
+    with closing(sqlite3.connect(phone.state / "phoned.sqlite3")) as connection:
+        return {call: json.loads(entry) for call, entry in connection.execute("SELECT call, entry FROM journal")}
+
+
+def told(phone: Phone, call: str) -> list[str]:
+    """Types of everything that was ever told of a call, by whichever process."""
+    seen = (event for event in phone.events.seen if event.type.startswith("call.") and event.type != "call.updated")
+    return [event.type for event in seen if event.type != "call.quality" and event.call["id"] == call]
+
+
+def identity(phone: Phone) -> Any:
+    """What makes the next REGISTER replace the binding of the last."""
+    kept = json.loads((phone.state / "identity.json").read_text())["accounts"]["alice"]
+    return kept["instance_id"], kept["reg_id"], kept["call_id"]
+
+
+def test_a_call_comes_back_after_kill_9(exchange: Exchange, phone: Phone) -> None:
+    call = phone.calling("echo")
+    old, who = phone.call(call), identity(phone)
+    phone.die()
+    assert phone.back(call, phone.again()) < BACK_S
+    new = phone.call(call)
+    for name in ("id", "sip_call_id", "created_at", "answered_at", "peer", "direction", "account"):
+        assert new[name] == old[name]
+    after = told(phone, call)[4:]
+    assert after == ["call.reconnecting", "call.dialog_verified", "call.reconnected"]
+    back = phone.events.wait_for("call.reconnected").data
+    assert (back["plane"], back["tier"]) == ("both", 2)
+    assert 0 < back["gap_ms"] < 20_000
+    assert identity(phone) == who
+    with Phone(exchange, "bob") as bob:
+        bob.start().wait_ready()
+        ringing = bob.place("bob", "alice")
+        phone.incoming()
+        bob.verb(ringing, "hangup")
+    assert len(phone.events.of("call.incoming")) == 1
+    phone.verb(call, "hangup")
+    phone.events.wait_for("call.ended", lambda data: data["call"]["end"]["cause"] == "completed")
+    assert journal(phone) == {}
+
+
+@pytest.mark.behaviour("P13")
+def test_a_recording_outlives_kill_9_and_goes_on_in_another_file(phone: Phone) -> None:
+    call = phone.calling("tone")
+    first = phone.verb(call, "record", status=201)["id"]
+    phone.until(lambda: any(phone.recordings.glob("*.part")) and phone.stats(call)["packets_received"] > 100, "sound")
+    phone.die()
+    phone.back(call, phone.again())
+    recovered = phone.events.wait_for("recording.recovered").data["recording"]
+    assert (recovered["id"], recovered["call"], recovered["recovered"]) == (first, call, True)
+    assert recovered["duration_s"] > 0.4
+    assert (phone.recordings / recovered["file"]).stat().st_size > 10_000
+    second = phone.events.wait_for("recording.started", lambda data: data["recording"]["id"] != first)
+    assert phone.call(call)["recordings"] == [first, second.data["recording"]["id"]]
+
+
+def test_sigusr2_hands_a_held_and_muted_call_over_without_a_word(exchange: Exchange, phone: Phone) -> None:
+    with Phone(exchange, "bob") as bob:
+        bob.start().wait_ready()
+        phone.wait_ready()
+        call = phone.place("alice", "bob")
+        theirs = bob.incoming()
+        bob.verb(theirs, "answer")
+        phone.wait_call(call, "sound", lambda view: view["media"]["state"] == "flowing")
+        phone.verb(call, "mute")
+        phone.verb(call, "hold")
+        assert phone.leave(signal.SIGUSR2) == 0
+        assert list(journal(phone)) == [call]
+        assert bob.call(theirs)["state"] == "active"
+        began = phone.again()
+        phone.events.wait_for("call.reconnected", timeout_s=20)
+        assert time.monotonic() - began < BACK_S
+        back = phone.call(call)
+        assert (back["state"], back["hold"]["local"], back["muted"]) == ("active", True, True)
+        assert bob.call(theirs)["hold"]["remote"]
+        assert not {"call.ended", "call.lost"} & set(told(phone, call))
+        assert not {"call.ended", "call.lost"} & set(told(bob, theirs))
+        phone.verb(call, "unmute")
+        phone.verb(call, "unhold")
+        before = bob.stats(theirs)["packets_received"], phone.stats(call)["packets_received"]
+        bob.until(lambda: bob.stats(theirs)["packets_received"] > before[0] + 25, "alice is heard")
+        phone.until(lambda: phone.stats(call)["packets_received"] > before[1] + 25, "bob is heard")
+        bob.verb(theirs, "hangup")
+        ended = phone.events.wait_for("call.ended").call["end"]
+        assert (ended["cause"], ended["by"]) == ("completed", "remote")
+
+
+def test_a_call_that_was_hung_up_never_comes_back(phone: Phone) -> None:
+    call = phone.calling("tone")
+    phone.verb(call, "hangup")
+    phone.die()  # the answer is there, and with it the promise
+    assert journal(phone) == {}
+    phone.again()
+    phone.wait_ready()
+    phone.events.wait_for("system.started", after=phone.events.wait_for("call.answered"))
+    assert phone.http.get(f"/v1/calls/{call}").status_code == 404
+    assert told(phone, call).count("call.ended") <= 1
+    assert phone.get("/v1/status")["calls"]["active"] == 0
+
+
+def test_sigterm_leaves_nothing_to_be_taken_up(phone: Phone) -> None:
+    call = phone.calling("tone")
+    assert phone.leave(signal.SIGTERM) == 0
+    assert journal(phone) == {}
+    phone.again()
+    phone.wait_ready()
+    assert phone.get("/v1/status")["calls"]["active"] == 0
+    phone.events.wait_for("account.registered", lambda data: True, after=phone.events.wait_for("system.stopping"))
+    assert told(phone, call)[-1] == "call.ended"
+
+
+@pytest.mark.long
+def test_fifty_kills_at_random_points(exchange: Exchange, phone: Phone) -> None:
+    """At any moment between the order to call and some seconds of sound, again and again. Each call ends exactly once,
+    or it is the one that is up; a call that had sound comes back."""
+    chance = random.Random(7)
+    took: list[float] = []
+    call, had_sound = phone.calling("tone"), True
+    for _ in range(50):
+        time.sleep(chance.uniform(0, 1.5))
+        phone.die()
+        began = phone.again()
+        if had_sound:
+            took.append(phone.back(call, began))
+        if chance.random() < 0.5:
+            if had_sound:
+                phone.verb(call, "hangup")
+            phone.wait_ready()
+            call, had_sound = phone.place("alice", "tone"), False
+            if chance.random() < 0.5:
+                phone.wait_call(call, "sound", lambda view: view["media"]["state"] == "flowing")
+                had_sound = True
+        else:
+            had_sound = had_sound and phone.call(call)["state"] == "active"
+            if not had_sound:
+                call, had_sound = phone.calling("tone"), True
+    phone.wait_ready()
+    known: dict[str, list[str]] = {}
+    for event in phone.events.seen:
+        if event.type in ("call.created", "call.ended", "call.lost"):
+            known.setdefault(event.call["id"], []).append(event.type)
+    for one, types in known.items():
+        assert types.count("call.ended") == (0 if one == call and had_sound else 1), (one, types)
+    took.sort()
+    print(f"back after kill -9: n={len(took)} p50={took[len(took) // 2]:.2f} s max={took[-1]:.2f} s")  # noqa: T201
