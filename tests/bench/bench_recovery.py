@@ -147,7 +147,9 @@ def main(given: Sequence[str] | None = None) -> int:
     for name in ROWS:
         taken = store.rows.get(name)
         if taken is None or not taken.figures:
-            report.skip(f"{name}", "phoned", taken.failures[-1].splitlines()[0] if taken and taken.failures else "not measured")
+            report.skip(
+                f"{name}", "phoned", taken.failures[-1].splitlines()[0] if taken and taken.failures else "not measured"
+            )
             continue
         for made in rows_of(name, taken):
             report.add(made)

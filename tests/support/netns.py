@@ -328,14 +328,15 @@ class Lab:
         """Lose packets of the phone on an uplink: all or some, one way or both, of one protocol or all."""
         which = f"meta l4proto {protocol} " if protocol else ""
         share = "" if percent >= 100 else f"numgen random mod 1000 < {round(percent * 10)} "
-        ways = {"out": ['iifname "in" '], "in": ['oifname "in" ']}
+        from_phone = 'iifname { "in", "d-in" } '  # the latter: where a delay is made by a tap
+        ways = {"out": [from_phone], "in": ['oifname "in" ']}
         commands = ["add table inet loss", "delete table inet loss", "add table inet loss"]
         commands.append("add chain inet loss f { type filter hook forward priority -10 ; }")
         both = [*ways["out"], *ways["in"]]
         commands += [f"add rule inet loss f {way}{which}{share}drop" for way in ways.get(direction, both)]
         if direction != "in" and not protocol and percent >= 100:  # the router itself does not answer either
             commands.append("add chain inet loss i { type filter hook input priority -10 ; }")
-            commands.append('add rule inet loss i iifname "in" drop')
+            commands.append(f"add rule inet loss i {from_phone}drop")
         return self._nft(uplink, *commands)
 
     def drop_nothing(self, uplink: Uplink) -> float:

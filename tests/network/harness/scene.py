@@ -37,9 +37,7 @@ class RoamingPhone(PhonedProcess):
     """`phoned run` in a namespace of a lab; it can be killed and started again on the same state."""
 
     def __init__(self, lab: Lab, configuration: Mapping[str, Any], place: Place = "phone") -> None:
-        super().__init__(
-            {"media": {"allow_loopback": False}, **configuration}, secrets={"password": password(USER)}
-        )
+        super().__init__({"media": {"allow_loopback": False}, **configuration}, secrets={"password": password(USER)})
         write_wav(self.media / "tone.wav", sine(PHONE_HZ, 2.0))
         self._lab = lab
         self._place: Place = place
@@ -74,6 +72,38 @@ class Gaps:
     @property
     def longest(self) -> float:
         return max(self.phone, self.far)
+
+
+class Counted:
+    """The received packets that both ends have understood, looked at again and again."""
+
+    def __init__(self, phone: RoamingPhone, page: Page, call: str, since: float) -> None:
+        self._phone, self._page, self._call = phone, page, call
+        self._here = self._far = 0
+        self._grown_here_at = since
+        self._good: list[float] = []
+        self.longest_here = 0.0
+
+    def look(self) -> None:
+        """Once more."""
+        here = int(self._phone.stats(self._call)["packets_received"])
+        far = self._page.statistics().packets_received
+        now = time.monotonic()
+        grows_here = here != self._here
+        if grows_here:
+            self._grown_here_at = now
+        else:  # as long as is certain: it may have grown right after a look, and again right before the next
+            self.longest_here = max(self.longest_here, now - self._grown_here_at)
+        if grows_here and far != self._far:
+            self._good.append(now)
+        self._here, self._far = here, far
+
+    def both_grow(self) -> bool:
+        """They did in most of the latest looks."""
+        return len([at for at in self._good if at > time.monotonic() - SETTLED_S]) >= 5
+
+    def __str__(self) -> str:
+        return f"received here {self._here}, at the far end {self._far}"
 
 
 class Story:
@@ -125,29 +155,32 @@ class Story:
         event = self.phone.events.wait_for("account.reconnected", timeout_s=timeout_s, after=mark)
         return event.at
 
+    def online_after(self, mark: SeenEvent, timeout_s: float) -> float:
+        """When the account was good again: registered anew, or a doubt disproved. Now, if it was never doubted."""
+        until(lambda: self.phone.account(ACCOUNT)["state"] == "online", "the account is online", timeout_s)
+        now = time.monotonic()
+        told = [event.at for event in self.phone.events.of("account.reconnected") if (event.seq or 0) > (mark.seq or 0)]
+        return told[-1] if told else now
+
     def hear_again(self, since: float, timeout_s: float) -> Gaps:
-        """Wait until the audio is good at both ends; the gaps since ``since``. The counters of both ends must grow
-        too: what arrives without being understood is no audio."""
-        received = self._received()
-        until(self.both_hear, "audio at both ends again", timeout_s, 0.05)
-        until(
-            lambda: all(now > before + 25 for now, before in zip(self._received(), received, strict=True)),
-            "both ends understand what they receive",
-            max(0.5, timeout_s - (time.monotonic() - since)),
-            COUNTED_EVERY_S,
-        )
+        """Wait until the audio is good at both ends; the gaps since ``since``. What arrives without being understood is
+        no audio: where an end's own counters tell a longer gap than the wire, they are believed."""
         assert self.page is not None
-        far = max(self.scene.at_far.gap("in", since), self.page.watched() - COUNTED_EVERY_S)
-        return Gaps(phone=self.scene.at_phone.gap("in", since), far=far)
+        counted = Counted(self.phone, self.page, self.call_id, since)
+        deadline = time.monotonic() + timeout_s
+        while not (self.both_hear() and counted.both_grow()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"audio at both ends again: not within {timeout_s} s; {counted}")
+            counted.look()
+            time.sleep(COUNTED_EVERY_S / 2)
+        return Gaps(
+            phone=max(self.scene.at_phone.gap("in", since), counted.longest_here),
+            far=max(self.scene.at_far.gap("in", since), self.page.watched() - COUNTED_EVERY_S),
+        )
 
     def recoveries(self) -> list[dict[str, Any]]:
         """What the phone says of its own repairs."""
         return list(self.phone.stats(self.call_id)["recoveries"])
-
-    def _received(self) -> tuple[int, int]:
-        assert self.page is not None
-        ours = int(self.phone.stats(self.call_id)["packets_received"])
-        return ours, self.page.statistics().packets_received
 
 
 class Scene:

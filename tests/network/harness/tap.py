@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from itertools import pairwise
 from types import TracebackType
 from typing import Literal, Self
 
@@ -44,7 +45,7 @@ class Tap:
         before = max((at for at in times if at <= since), default=since)
         after = [at for at in times if at > since]
         edges = [before, *after, now]
-        return max(later - earlier for earlier, later in zip(edges, edges[1:], strict=False))
+        return max(later - earlier for earlier, later in pairwise(edges))
 
     def steady(self, way: Way, seconds: float = 1.0) -> bool:
         """Packets flow: nearly one each 20 ms for so long, up to now."""
