@@ -454,7 +454,7 @@ class CallManager:
         if call.session is not None:
             self._by_session.pop(call.session, None)
         account, end = self._accounts(call.account), call.view().end
-        told = (end is not None and end.by == "remote") or (account is not None and account.online)
+        told = account is None or account.online or (end is not None and end.by == "remote")
         self.journal.ended(call.id, told=told)
         self._calls_changed(call.account)
 

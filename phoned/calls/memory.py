@@ -75,8 +75,9 @@ class CallMemory:
     # --- to be remembered
 
     def changed(self) -> None:
-        """Something that an entry holds may be another thing now."""
-        self._on_changed()
+        """Something that an entry holds may be another thing now. After the end there is nothing to be remembered."""
+        if not self._call.ended:
+            self._on_changed()
 
     def entry(self) -> JournalEntry | None:
         """As it is now; None for a call that is over."""
