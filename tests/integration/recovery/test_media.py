@@ -33,13 +33,6 @@ async def flowing(watch: Watch) -> None:
     await watch.until("call.updated", lambda data: data["call"].media.state is MediaState.FLOWING)
 
 
-def path(alice: Daemon, call: CallView) -> tuple[str, str]:
-    media = alice.phone.call(call.id).media
-    assert media.local is not None
-    assert media.remote is not None
-    return media.local, media.remote
-
-
 def stats(alice: Daemon, call: CallView) -> StatsView:
     return alice.phone.stats(call.id)
 
@@ -59,8 +52,7 @@ async def test_a_dead_path_is_replaced_under_the_living_association(phones: Phon
     alice, watch, call = await in_call(phones)
     recording = await alice.phone.record(call.id, RecordRequest())
     generation = alice.phone.account("alice").registration.flow_generation
-    for address in path(alice, call):
-        swallow(address)
+    swallow()
     stalled = await watch.until("call.media_stalled")
     assert stalled.data["direction"] == "inbound"
     lost = await watch.until("call.reconnecting")
@@ -87,8 +79,7 @@ async def test_a_dead_path_is_replaced_under_the_living_association(phones: Phon
 @pytest.mark.behaviour("O12")
 async def test_a_far_end_that_falls_silent_is_told_and_not_hung_up(phones: Phones) -> None:
     alice, watch, call = await in_call(phones)
-    local, _ = path(alice, call)
-    with swallowed(local, kind="rtp"):
+    with swallowed("rtp"):
         await watch.until("call.media_stalled")
         await watch.until("call.updated", lambda data: data["call"].media.state is MediaState.INBOUND_ONLY)
         alarm = await watch.until("call.no_inbound_audio")
@@ -104,8 +95,7 @@ async def test_a_far_end_that_falls_silent_is_told_and_not_hung_up(phones: Phone
 async def test_a_held_call_whose_path_dies_is_restarted_after_the_grace_and_stays_held(phones: Phones) -> None:
     alice, watch, call = await in_call(phones)
     await alice.phone.hold(call.id)
-    for address in path(alice, call):
-        swallow(address)
+    swallow()
     lost = await watch.until("call.reconnecting")
     assert lost.data["plane"] == "media"
     back = await watch.until("call.reconnected")
@@ -121,7 +111,8 @@ async def test_a_held_call_whose_path_dies_is_restarted_after_the_grace_and_stay
 async def test_an_address_that_left_restarts_ice_at_once_without_waiting_for_silence(phones: Phones) -> None:
     alice, watch, call = await in_call(phones)
     before = stats(alice, call)
-    local, _ = path(alice, call)
+    local = alice.phone.call(call.id).media.local
+    assert local is not None
     alice.calls.on_network_moved(frozenset({local.rpartition(":")[0].strip("[]")}), forced=False)
     lost = await watch.until("call.reconnecting")
     assert lost.data["cause"] == "network"
@@ -159,8 +150,7 @@ async def test_two_phones_lose_their_path_at_once_and_find_each_other(phones: Ph
     call = await alice.phone.place_call(CallRequest(account="alice", to="bob"), wait="answered")
     await asyncio.gather(flowing(hers), flowing(his))
     (theirs,) = bob.phone.calls()
-    for address in {*path(alice, call), *path(bob, theirs)}:
-        swallow(address)
+    swallow()
     await asyncio.gather(hers.until("call.reconnected"), his.until("call.reconnected"))
     await heard_more(alice, call)
     await heard_more(bob, theirs)
@@ -187,8 +177,7 @@ async def test_the_far_ends_own_restart_is_answered(phones: Phones) -> None:
 @pytest.mark.behaviour("F8")
 async def test_a_hangup_during_the_repair_wins(phones: Phones) -> None:
     alice, watch, call = await in_call(phones)
-    for address in path(alice, call):
-        swallow(address)
+    swallow()
     await watch.until("call.media_stalled")
     await alice.phone.hangup(call.id)
     ended = await watch.until("call.ended")
