@@ -78,25 +78,35 @@ class _Wire:
 
 
 class _Srtp:
-    """One direction's libsrtp context, run in a buffer of our own: half the cost of pylibsrtp's wrapper."""
+    """One function of libsrtp on one direction's context, in a buffer of our own: half the cost of pylibsrtp's
+    wrapper."""
 
-    def __init__(self, session: pylibsrtp.Session) -> None:
+    __slots__ = ("_bytes", "_context", "_function", "_length", "_memory", "_session")
+
+    def __init__(self, session: pylibsrtp.Session, function: Callable[[Any, Any, Any], int]) -> None:
         self._session = session  # owns the context
         self._context = session._srtp[0]
+        self._function = function
         self._memory = ffi.new("char[]", MAX_PACKET)
         self._bytes = ffi.buffer(self._memory)
         self._length = ffi.new("int *")
 
-    def run(self, function: Callable[[Any, Any, Any], int], packet: bytes) -> bytes | None:
+    def run(self, packet: bytes) -> bytes | None:
+        """The packet as libsrtp leaves it; None when it refuses."""
         size = len(packet)
         if size > MAX_PACKET - MAX_TRAILER:
             return None
         self._length[0] = size
         self._bytes[0:size] = packet
-        if function(self._context, self._memory, self._length):
+        if self._function(self._context, self._memory, self._length):
             return None
         result: bytes = self._bytes[0 : self._length[0]]
         return result
+
+
+def _no_keys(packet: bytes) -> bytes | None:
+    """Stands for protection before there are keys."""
+    return None
 
 
 class Association(RTCDtlsTransport):
@@ -117,8 +127,15 @@ class Association(RTCDtlsTransport):
         self.closed_by_peer = False
         self._on_close_notify = on_close_notify
         self._fingerprint_wrong = False
-        self._outgoing: _Srtp | None = None
-        self._incoming: _Srtp | None = None
+        # libsrtp keeps a replay window of 1024 packets per SSRC
+        self.protect: Callable[[bytes], bytes | None] = _no_keys
+        """RTP to SRTP; None for a packet that libsrtp refuses."""
+        self.protect_rtcp: Callable[[bytes], bytes | None] = _no_keys
+        """RTCP to SRTCP; None for a packet that libsrtp refuses."""
+        self.unprotect: Callable[[bytes], bytes | None] = _no_keys
+        """SRTP to RTP; None when it is not authentic, or a replay."""
+        self.unprotect_rtcp: Callable[[bytes], bytes | None] = _no_keys
+        """SRTCP to RTCP; None when it is not authentic, or a replay."""
 
     def feed(self, record: bytes) -> None:
         """A DTLS record of this association."""
@@ -178,25 +195,11 @@ class Association(RTCDtlsTransport):
     def _setup_srtp(self) -> None:
         super()._setup_srtp()
         if self._state != State.FAILED:
-            self._outgoing, self._incoming = _Srtp(self._tx_srtp), _Srtp(self._rx_srtp)
-
-    # -- SRTP; libsrtp keeps a replay window of 1024 packets per SSRC
-
-    def protect(self, packet: bytes) -> bytes | None:
-        """RTP to SRTP; None for a packet that libsrtp refuses."""
-        return self._outgoing.run(lib.srtp_protect, packet) if self._outgoing is not None else None
-
-    def protect_rtcp(self, packet: bytes) -> bytes | None:
-        """RTCP to SRTCP; None for a packet that libsrtp refuses."""
-        return self._outgoing.run(lib.srtp_protect_rtcp, packet) if self._outgoing is not None else None
-
-    def unprotect(self, packet: bytes) -> bytes | None:
-        """SRTP to RTP; None when it is not authentic, or a replay."""
-        return self._incoming.run(lib.srtp_unprotect, packet) if self._incoming is not None else None
-
-    def unprotect_rtcp(self, packet: bytes) -> bytes | None:
-        """SRTCP to RTCP; None when it is not authentic, or a replay."""
-        return self._incoming.run(lib.srtp_unprotect_rtcp, packet) if self._incoming is not None else None
+            # bound methods: one call a packet
+            self.protect = _Srtp(self._tx_srtp, lib.srtp_protect).run
+            self.protect_rtcp = _Srtp(self._tx_srtp, lib.srtp_protect_rtcp).run
+            self.unprotect = _Srtp(self._rx_srtp, lib.srtp_unprotect).run
+            self.unprotect_rtcp = _Srtp(self._rx_srtp, lib.srtp_unprotect_rtcp).run
 
     # -- the end
 

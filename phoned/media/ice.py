@@ -11,6 +11,7 @@ import errno
 import random
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from aioice import Candidate as WireCandidate
@@ -148,8 +149,10 @@ class _Socket(StunProtocol):
 
     receiver: IceAgent
 
-    def __init__(self, receiver: IceAgent) -> None:
+    def __init__(self, receiver: IceAgent, own: socket.socket | None = None) -> None:
         super().__init__(receiver)
+        self.own_socket = own
+        """What media is sent on without a detour through asyncio; None when a relay is in between."""
         self._lost = asyncio.Event()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -165,7 +168,7 @@ class _Socket(StunProtocol):
         assert isinstance(data, bytes)
         agent = self.receiver
         length = len(data)
-        source = (addr[0], addr[1])
+        source = addr if len(addr) == 2 else addr[:2]  # IPv6 has four
         if not 0 < length <= MAX_DATAGRAM:
             agent.drop("length", f"{length} bytes from {source}")
             return
@@ -275,17 +278,21 @@ class IceAgent(Connection):
         loop = asyncio.get_running_loop()
         found = []
         for index, address in enumerate(addresses):
+            own = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
             try:
-                transport, protocol = await loop.create_datagram_endpoint(
-                    lambda: _Socket(self), local_addr=(address, 0)
-                )
+                own.setblocking(False)
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+                own.bind((address, 0))
+                transport, protocol = await loop.create_datagram_endpoint(partial(_Socket, self, own), sock=own)
             except OSError as error:
+                own.close()
                 self.owner.log.drop("bind", loop.time(), f"{address}: {error}")
                 continue
+            except BaseException:
+                own.close()
+                raise
             selector_transport: Any = transport
             selector_transport.max_size = READ_SIZE
-            found_socket = transport.get_extra_info("socket")
-            found_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             name = transport.get_extra_info("sockname")
             protocol.local_candidate = WireCandidate(
                 foundation=candidate_foundation("host", "udp", name[0]),
@@ -462,6 +469,11 @@ class IceAgent(Connection):
         """Media left this agent: it must not end things later."""
         if self._query_consent_task is not None:
             self._query_consent_task.cancel()
+
+    @property
+    def own_socket(self) -> socket.socket | None:
+        """The socket of the selected pair, when it is ours alone (see `_Socket`)."""
+        return getattr(self.selected.protocol, "own_socket", None) if self.selected is not None else None
 
     @property
     def closing(self) -> bool:

@@ -18,8 +18,6 @@ from phoned.media.options import IceOptions
 from phoned.media.sdp import Candidate
 from phoned.tasks import Tasks
 
-SEND_BACKLOG = 65_536
-"""Bytes that may wait in a socket's own queue before packets are dropped instead."""
 PATIENCE_S = 0.15
 """The least that the last probe of a row waits for its answer."""
 MAX_LINGER_S = 5.0
@@ -65,8 +63,7 @@ class IcePath:
         self._current: IceAgent | None = None
         self._next: IceAgent | None = None
         self._left: set[IceAgent] = set()
-        self._send: asyncio.DatagramTransport | None = None
-        self._backlog: Callable[[], int] | None = None
+        self._send: Callable[[bytes, tuple[str, int]], object] | None = None
         self._remote: tuple[str, int] = ("", 0)
         self._source: str | None = None
         self._closed = False
@@ -140,8 +137,8 @@ class IcePath:
                 old.stop_consent()
                 self._left.add(old)
                 self.tasks.spawn("linger", self._linger(old))
-        self._send = pair.protocol.transport
-        self._backlog = getattr(self._send, "get_write_buffer_size", None)  # a relay's transport has none
+        own = agent.own_socket
+        self._send = pair.protocol.transport.sendto if own is None else own.sendto
         self._remote = pair.remote_addr
         self._source = source_towards(self._remote)
         self._heard.path_changed()
@@ -174,14 +171,19 @@ class IcePath:
     # -- use
 
     def send(self, data: bytes) -> bool:
-        """Send on the pair in use. False when there is none, or its socket is choked."""
-        transport = self._send
-        if transport is None or self.paused:
+        """Send on the pair in use. False when there is none, or its socket takes nothing now: sound that waits in a
+        queue is late, and a DTLS record is repeated."""
+        send = self._send
+        if send is None or self.paused:
             return False
-        if self._backlog is not None and self._backlog() > SEND_BACKLOG:
+        try:
+            send(data, self._remote)
+        except (BlockingIOError, InterruptedError):
             self.log.drop("choked", asyncio.get_running_loop().time())
             return False
-        transport.sendto(data, self._remote)
+        except OSError as error:
+            self._heard.socket_error(error)
+            return False
         return True
 
     async def probe(self, *, count: int = 3, spacing_s: float = 0.2) -> float | None:

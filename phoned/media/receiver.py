@@ -64,22 +64,15 @@ class RtpReceiver:
             return None, ()
         number = packet.payload_type
         agreed = self._agreed.get(number)
-        event_clock = self._events.get(number)
-        if agreed is None and event_clock is None and number != self._noise:
-            self.unknown_payload_types += 1
-            return None, ()
+        if agreed is None:
+            return None, self._no_audio(packet, len(data), now)
         self.last_packet = now
         self.bytes += len(data)
-        self.statistics.received(packet, now, clock_rate=agreed.clock_rate if agreed is not None else None)
-        if agreed is None:
-            if self._playout is not None:
-                self._playout.jitter.skip(packet, now)
-            if event_clock is not None:
-                self._last_audio = now
-                return None, self._event.packet(packet.payload, packet.timestamp, now, clock_rate=event_clock)
-            self.discontinuous = True
-            return None, ()
-        playout = self._playout_for(agreed, number)
+        clock_rate = agreed.clock_rate
+        self.statistics.received(packet, now, clock_rate)
+        playout = self._playout
+        if playout is None or clock_rate != self._clock_rate or number not in self._codecs:
+            playout = self._playout_for(agreed, number)
         duration = self._codecs[number].duration(packet.payload)
         if not duration:
             self.malformed += 1
@@ -88,6 +81,24 @@ class RtpReceiver:
         self._last_audio = now
         self.codec_name = agreed.name
         return packet, ()
+
+    def _no_audio(self, packet: rtp.Packet, size: int, now: float) -> tuple[Digit, ...]:
+        """A telephone-event, comfort noise, or something that was never agreed."""
+        number = packet.payload_type
+        event_clock = self._events.get(number)
+        if event_clock is None and number != self._noise:
+            self.unknown_payload_types += 1
+            return ()
+        self.last_packet = now
+        self.bytes += size
+        self.statistics.received(packet, now)
+        if self._playout is not None:
+            self._playout.jitter.skip(packet, now)
+        if event_clock is not None:
+            self._last_audio = now
+            return self._event.packet(packet.payload, packet.timestamp, now, clock_rate=event_clock)
+        self.discontinuous = True
+        return ()
 
     def _playout_for(self, agreed: AgreedCodec, number: int) -> Playout:
         if number not in self._codecs:

@@ -77,7 +77,7 @@ def parse(data: bytes) -> Packet:
     return Packet(second & 0x7F, sequence, timestamp, ssrc, data[start:end], second > 0x7F, csrc, profile, extension)
 
 
-def pack(payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, *, marker: bool = False) -> bytes:
+def pack(payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, marker: bool = False) -> bytes:
     """The plain packet that we send: no padding, CSRC or extension. Counters must already be in range."""
     return HEADER.pack(0x80, payload_type | 0x80 if marker else payload_type, sequence, timestamp, ssrc) + payload
 
@@ -198,7 +198,7 @@ class ReceiveStatistics:
         self._past_lost += max(0, self._expected() - self._packets)
         self._begin(sequence)
 
-    def received(self, packet: Packet, now: float, *, clock_rate: int | None = None) -> bool:
+    def received(self, packet: Packet, now: float, clock_rate: int | None = None) -> bool:
         """Count one packet. Returns True when it began a new stream (first packet, new SSRC, restarted sequence).
 
         ``clock_rate``: of its payload type, when it differs from the stream's (a codec switch).

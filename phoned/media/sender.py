@@ -108,8 +108,9 @@ class RtpSender:
         self._talking = True
 
     def _packet(self, payload_type: int, timestamp: int, payload: bytes, marker: bool) -> None:
-        packet = rtp.pack(payload_type, self.sequence, timestamp, self.ssrc, payload, marker=marker)
-        self.sequence = (self.sequence + 1) & 0xFFFF
+        sequence = self.sequence
+        packet = rtp.pack(payload_type, sequence, timestamp, self.ssrc, payload, marker)
+        self.sequence = (sequence + 1) & 0xFFFF
         if self._send(packet):
             self.packets += 1
             self.octets += len(payload)

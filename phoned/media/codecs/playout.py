@@ -42,8 +42,7 @@ class Playout:
     def frame(self, now: float) -> bytes:
         """Exactly 20 ms, mono int16."""
         jitter = self.jitter
-        quiet = jitter.wants_quiet and self.quiet()
-        actions = jitter.pop(now, quiet=quiet)
+        actions = jitter.pop(now, quiet=jitter.wants_quiet and self.quiet())
         if len(actions) == 1 and not self._left:  # the common case: one packet, one tick, no copy
             sound = self._sound(actions[0])
             if len(sound) == self._size:

@@ -164,6 +164,7 @@ def test_libopus_is_found_here_and_its_absence_is_no_crash() -> None:
 
 def test_the_copy_inside_pyav_can_be_used_alone() -> None:
     bundled = [path for path in libopus._paths() if "av.libs" in path]
+    assert libopus._paths()[: len(bundled)] == bundled  # PyAV has loaded it: a second libopus is not wanted
     library = libopus.open_first(["/nowhere/libopus.so", *bundled])
     assert library is None or library.path in bundled
 
