@@ -25,11 +25,13 @@ PARAMETERS = RegistrationParameters(
 class RegistrationBench:
     """A registration over a layer with flows 1 and 2 up, and the far end played by hand."""
 
-    def __init__(self, *, cseq: int = 0, limits: TransactionLimits | None = None, **parameters: Any) -> None:
+    def __init__(
+        self, *, cseq: int = 0, limits: TransactionLimits | None = None, sent_by: str | None = None, **parameters: Any
+    ) -> None:
         self.outbox = Outbox()
         self.layer = TransactionLayer(outbox=self.outbox, random=CountingRandom(), limits=limits)
         for flow in (1, 2):
-            self.layer.flow_up(flow, FlowParameters(transport="WSS"))
+            self.layer.flow_up(flow, FlowParameters(transport="WSS", sent_by=sent_by))
         self.registration = Registration(
             account="a1",
             parameters=replace(PARAMETERS, **parameters),

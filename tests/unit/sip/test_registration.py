@@ -55,6 +55,13 @@ def test_contact_can_be_given() -> None:
     assert bench.registration.contact == "sip:line1@10.0.0.7"
 
 
+def test_contact_can_be_the_address_that_the_flow_leaves_from() -> None:
+    bench = Bench(contact_is_local=True, sent_by="10.0.0.7:40000")
+    sent = bench.register()
+    assert "<sip:alice@10.0.0.7:40000;transport=ws>" in (sent.headers.get("Contact") or "")
+    assert bench.registration.contact == "sip:alice@10.0.0.7:40000;transport=ws"
+
+
 def test_secure_address_has_a_secure_contact() -> None:
     assert Bench(aor="sips:alice@example.org").registration.contact == CONTACT.replace("sip:", "sips:")
 
