@@ -156,6 +156,19 @@ async def test_a_service_that_does_not_stop_holds_up_nobody(tmp_path: Path) -> N
     await until(lambda: left() == before)
 
 
+async def test_a_hand_over_says_nothing_about_the_registration_and_leaves_nothing(tmp_path: Path) -> None:
+    daemon, dialer = daemon_of(tmp_path, dialer=FakeDialer())
+    before = left()
+    await daemon.start()
+    await until(lambda: bool(dialer.flows and dialer.flows[0].sent))
+    said = list(dialer.flows[0].sent)
+    await daemon.stop(hand_over=True)
+    assert dialer.flows[0].sent == said
+    assert not dialer.flows[0].is_open
+    assert len(dialer.flows) == 1
+    await until(lambda: left() == before)
+
+
 async def test_stopping_while_the_server_keeps_mute_about_the_registration(tmp_path: Path) -> None:
     daemon, dialer = daemon_of(tmp_path, dialer=FakeDialer())
     await daemon.start()
@@ -197,7 +210,7 @@ async def test_recordings_of_a_crash_are_finished_and_told_whole(tmp_path: Path)
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
 async def test_a_signal_ends_the_daemon_with_0(tmp_path: Path, number: signal.Signals) -> None:
     log: list[str] = []
     daemon, _ = daemon_of(tmp_path, FakeService("one", log))
