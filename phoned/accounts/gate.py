@@ -27,6 +27,8 @@ class AccountGate:
         self._news = news
         self._now = now
         self._auth_probe_s = AUTH_PROBE_S
+        self._hopped = False
+        """The newest failure was followed by an attempt elsewhere that did not wait."""
         self.gate = Gate.OPEN
         self.until = 0.0
         self.gave_up = False
@@ -40,7 +42,7 @@ class AccountGate:
     def jump(self) -> None:
         """Try now, and as if nothing had failed before: a person, the network or a wake-up says so."""
         self.gate = Gate.OPEN
-        self.gave_up = False
+        self.gave_up = self._hopped = False
         self._backoff.reset()
 
     def well(self) -> None:
@@ -53,14 +55,18 @@ class AccountGate:
         self._backoff.reset()
 
     def failed(self, cause: Cause, *, calls_up: int, elsewhere: bool) -> None:
-        """An attempt came to nothing. ``elsewhere``: the next one goes to another proxy, so it need not wait."""
+        """An attempt came to nothing. ``elsewhere``: the next one goes to another proxy, so it need not wait, unless it
+        was there that the one before failed: two proxies that are both down are not played against each other."""
         if self._backoff.exhausted:
             self.gave_up = True
             self._news.tell("account.gave_up")
             return
         delay_s = self._backoff.next_delay_s(call_up=calls_up > 0)
-        self._shut(Gate.BACKOFF, 0.0 if elsewhere else delay_s)
-        self._news.reconnecting(self._backoff.failures, cause, 0.0 if elsewhere else delay_s)
+        self._hopped = elsewhere and not self._hopped
+        if self._hopped:
+            delay_s = 0.0
+        self._shut(Gate.BACKOFF, delay_s)
+        self._news.reconnecting(self._backoff.failures, cause, delay_s)
 
     def refused(self, event: RegistrationFailed, cause: Cause, *, calls_up: int, elsewhere: bool) -> None:
         """The registrar said no; when to ask again depends on how."""

@@ -384,8 +384,8 @@ class Call:
     def _on_media_event(self, event: MediaEvent) -> None:
         # after the end only the fate of recordings and playbacks still matters
         if not self.ended or isinstance(event, PlaybackFinished | RecordingFinished | RecordingFailed):
+            self.audio.on_media_event(event)  # what happened is told before what it leads to, the call's end even
             self.repair.on_media_event(event)
-            self.audio.on_media_event(event)
             self.memory.on_media_event(event)
 
     def on_remote_hold(self, on: bool) -> None:
