@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -210,13 +211,17 @@ async def test_following_events_as_ndjson(running: Running) -> None:
         cwd=Path(__file__).parents[3],
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
-        assert json.loads(await process.stdout.readline())["type"] == "events.snapshot"
-        await running.phone.remote_calls()
-        assert json.loads(await process.stdout.readline())["type"] == "call.incoming"
-    process.send_signal(2)
-    async with asyncio.timeout(10):
-        await process.communicate()
+    try:
+        async with asyncio.timeout(60):
+            assert json.loads(await process.stdout.readline())["type"] == "events.snapshot"
+            await running.phone.remote_calls()
+            assert json.loads(await process.stdout.readline())["type"] == "call.incoming"
+            process.send_signal(signal.SIGINT)
+            await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
     assert process.returncode == 130
 
 

@@ -341,9 +341,9 @@ def test_numbers_beyond_double_precision_do_not_become_infinity_silently_somewhe
 
 @pytest.mark.parametrize("body", [b'"' + b"\\" * 65_000, b'"' * 65_000, b'"\\"' * 20_000, b"[]" * 32_000])
 def test_the_depth_is_found_in_linear_time(body: bytes) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()  # of this thread alone: a busy machine says nothing about the shape of the curve
     security.too_deep(body)
-    assert time.perf_counter() - began < 0.25
+    assert time.thread_time() - began < 0.25
 
 
 def test_depth_counts_brackets_outside_strings() -> None:
