@@ -10,10 +10,18 @@ import netifaces
 from phoned.media.options import IceOptions
 
 
-def local_addresses(options: IceOptions) -> list[str]:
-    """Addresses to bind, best first, at most ``options.max_hosts``."""
+def local_addresses(options: IceOptions, *, last: str | None = None) -> list[str]:
+    """Addresses to bind, best first, at most ``options.max_hosts``.
+
+    ``last`` ranks last: nobody was reached from there. Chromium tries no pair that ranks below the one in use before
+    that was silent for 2.5 s, so what shall replace a dead path must not.
+    """
+    return sorted(_by_rank(options), key=lambda address: address == last)[: options.max_hosts]
+
+
+def _by_rank(options: IceOptions) -> list[str]:
     if options.addresses:
-        return list(options.addresses[: options.max_hosts])
+        return list(options.addresses)
     found = [*_default_sources(), *_interface_addresses(options.interfaces)]
     allowed = set(_interface_addresses(options.interfaces)) if options.interfaces else None
     chosen: list[str] = []
@@ -24,7 +32,7 @@ def local_addresses(options: IceOptions) -> list[str]:
             chosen.append(address)
     # loopback last: a real address is better whenever there is one
     chosen.sort(key=lambda address: ipaddress.ip_address(address).is_loopback)
-    return chosen[: options.max_hosts]
+    return chosen
 
 
 def _fits(address: str, options: IceOptions) -> bool:

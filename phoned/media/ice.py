@@ -77,6 +77,8 @@ class DatagramListener(Protocol):
 class AgentOwner(Protocol):
     """What an agent needs of its path, and what it reports to it."""
 
+    doubted: str | None
+
     @property
     def options(self) -> IceOptions:
         """How to gather and check."""
@@ -254,9 +256,9 @@ class IceAgent(Connection):
     async def gather(self) -> None:
         """Host candidates at once, the others within their budgets."""
         options = self.owner.options
-        hosts = [] if options.relay_only else local_addresses(options)
         self._local_candidates_start = True
-        self._local_candidates += await self._host_candidates(hosts)
+        if not options.relay_only:
+            self._local_candidates += await self._host_candidates(local_addresses(options, last=self.owner.doubted))
         others = []
         server = options.stun_server
         if server is not None and self.owner.servers.usable(server):

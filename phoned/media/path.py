@@ -59,6 +59,8 @@ class IcePath:
         """How many agents have carried media."""
         self.paused = False
         """Nothing is sent until the next agent is nominated (rule 2)."""
+        self.doubted: str | None = None
+        """Our address from which probes had no answer."""
         self._heard: PathListener = listener
         self._current: IceAgent | None = None
         self._next: IceAgent | None = None
@@ -133,6 +135,7 @@ class IcePath:
                 self._next = None
             self.generation += 1
             self.paused = False
+            self.doubted = None
             if old is not None:
                 old.stop_consent()
                 self._left.add(old)
@@ -204,10 +207,12 @@ class IcePath:
                 )
                 answers = [task.result() for task in done if task.result() is not None]
                 if answers:
+                    self.doubted = None
                     return answers[0]
         finally:
             for task in asked:
                 task.cancel()
+        self.doubted = agent.selected.local_addr[0] if agent.selected is not None else None
         return None
 
     @property

@@ -103,6 +103,24 @@ async def test_agents_join_whatever_their_roles(roles: tuple[bool, bool]) -> Non
         assert (a.path.generation, a.path.heard, b.path.heard) == (1, False, True)
 
 
+async def test_an_address_from_which_nobody_was_reached_ranks_last_until_another_pair_is_nominated() -> None:
+    several = replace(OPTIONS, addresses=("127.0.0.1", "127.0.0.2"))
+    async with ends(several) as (a, b):
+        await join(a, b)
+        dead = str(a.path.local).partition(":")[0]
+        await b.path.close()
+        assert await a.path.probe(count=1) is None
+        ranked = [each.address for each in (await a.path.prepare(controlling=True)).candidates]
+        assert sorted(ranked) == ["127.0.0.1", "127.0.0.2"]
+        assert ranked[-1] == dead
+        c = End()
+        try:
+            await join(a, c)
+            assert a.path.doubted is None
+        finally:
+            await c.close()
+
+
 async def test_nothing_is_sent_before_there_is_a_pair() -> None:
     async with ends() as (a, _):
         assert not a.path.send(RTP)
