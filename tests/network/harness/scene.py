@@ -140,6 +140,7 @@ class Story:
 
     def mark(self) -> SeenEvent:
         """The newest event: what is waited for comes later."""
+        self.phone.events.wait_for("account.registered")
         return self.phone.events.seen[-1]
 
     def restart(self) -> None:
@@ -227,6 +228,7 @@ class Scene:
     ) -> Iterator[Story]:
         """A registered phone, with a call up or without, on wifi; with ``both_uplinks`` lte is there as well."""
         self.restore(both_uplinks=both_uplinks)
+        self.forget_phones()
         if call:
             self.page()
         table = account(self.server, recovery=recovery, **fields)
@@ -264,6 +266,12 @@ class Scene:
             else:
                 server.start()
             server.fresh()
+
+    def forget_phones(self) -> None:
+        """Remove the bindings of phones before: some ended without a way to say so."""
+        for server in (self.server, self.backup):
+            if server.contacts(USER):
+                server.rpc("ul.rm", "location", USER)
 
     def silence(self) -> float:
         """The phone's present WebSocket dies without a word: its packets vanish, those of others do not."""
