@@ -62,6 +62,9 @@ class SimulatedMedia(FakeMedia):
         super().rollback()
         self._wished = (False, False)
 
+    def remember(self) -> str | None:
+        return None
+
     def _describe(self, kind: str) -> bytes:
         self._descriptions += 1
         self.current = f"{kind} {self._descriptions}".encode()
@@ -95,7 +98,9 @@ class SimulatedMedia(FakeMedia):
         self._switched_at = self._loop.time()
         self._expected_since = self._expected_since or self._switched_at
         ice, dtls = self._generations
-        self.emit(Flowing(codec="opus", ssrc=1, ice_generation=ice, dtls_generation=dtls, gap_ms=0 if ice > 1 else None))
+        self.emit(
+            Flowing(codec="opus", ssrc=1, ice_generation=ice, dtls_generation=dtls, gap_ms=0 if ice > 1 else None)
+        )
 
     @property
     def _alive(self) -> bool:
