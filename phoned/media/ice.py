@@ -368,8 +368,7 @@ class IceAgent(Connection):
     async def search(self, remote: RemoteIce) -> None:
         """Check pairs until one is nominated. The end of candidates is never signalled: the caller has a deadline."""
         self.remote_is_lite = remote.lite
-        if remote.lite:
-            self.ice_controlling = True
+        self.ice_controlling = self.ice_controlling or remote.lite
         self.remote_username, self.remote_password = remote.ufrag, remote.pwd
         await self.feed(remote.candidates)
         self.sort_check_list()
