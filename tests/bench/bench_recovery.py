@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from tests.bench.report import BUILD, Report, Row, arguments, progress, row
 from tests.network.harness.scene import Scene
 from tests.support.netns import why_not
 
-PEERS = ("phoned",)
+OTHERS = {"linphone": "linphonec", "baresip": "baresip", "jssip": "chromium"}
+"""Phones to compare with, and the program that each needs."""
 SAMPLES = BUILD / "recovery.samples.json"
 RTT_MS = 50.0
 GIVE_UP = 3
@@ -112,12 +114,13 @@ def options(given: Sequence[str] | None) -> argparse.Namespace:
     parser = arguments(__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--n", type=int, default=20, help="repetitions of each row")
     parser.add_argument("--rows", default=os.environ.get("ROWS", ""), help="some of " + ",".join(ROWS))
-    parser.add_argument("--peers", default=os.environ.get("PEERS", ""), help="some of " + ",".join(PEERS))
+    parser.add_argument("--peers", default=os.environ.get("PEERS", ""), help="some of " + ",".join(OTHERS))
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs measured of these rows")
     chosen = parser.parse_args(given)
     if chosen.quick:
         chosen.n = min(chosen.n, 3)
     chosen.rows = chosen.rows.split(",") if chosen.rows else list(ROWS)
+    chosen.peers = chosen.peers.split(",") if chosen.peers else list(OTHERS)
     unknown = [name for name in chosen.rows if name not in ROWS]
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}")
@@ -153,8 +156,10 @@ def main(given: Sequence[str] | None = None) -> int:
             continue
         for made in rows_of(name, taken):
             report.add(made)
-    for peer in ("linphone", "baresip", "jssip"):
-        report.skip("all rows", peer, "not compared yet")
+    for peer, needed in OTHERS.items():
+        if peer in chosen.peers:
+            there = shutil.which(needed) is not None
+            report.skip("every row", peer, "this bench cannot drive it" if there else f"{needed} is not installed")
     report.publish(as_json=chosen.json)
     return 1 if any(made.met is False for made in report.rows) else 0
 

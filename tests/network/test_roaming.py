@@ -181,7 +181,7 @@ def test_a_phone_that_slept_for_twenty_seconds_finds_its_call_again(scene: Scene
         story.phone.resume()
         at = time.monotonic()
         assert story.registered_after(mark, PATIENCE_S) - at < SIGNALLING_S
-        survived(story, at)
+        survived(story, at, gap_s=ASLEEP_S + AUDIO_S, patience_s=AUDIO_S)
         changed = story.phone.events.wait_for("network.changed", after=mark)
         assert "resumed" in changed.data["reasons"][0]
 

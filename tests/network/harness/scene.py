@@ -48,10 +48,12 @@ class RoamingPhone(PhonedProcess):
         return super().spawn(self._lab.inside(self._place, argv), environment=environment, pipes=pipes)
 
     def kill(self) -> None:
-        """SIGKILL: no word to anybody."""
+        """SIGKILL: no word to anybody. The runtime directory is emptied, as a service manager does."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.events.join()
         self.http.close()
+        self.socket.unlink()
 
     def pause(self) -> None:
         """SIGSTOP: the machine sleeps, as far as the daemon can tell."""
