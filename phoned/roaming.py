@@ -58,6 +58,8 @@ class Roaming:
         self._accounts = accounts
         self._calls = calls
         self._bus = bus
+        self._reached: dict[str, str] = {}
+        """By account: where its last flow led."""
         self._tasks = Tasks("roaming", self._on_crash)
         self._monitor = NetworkMonitor(source, self, self._interests, ignore_interfaces=ignore_interfaces)
         self._suspend = SuspendWatch(self._on_gap, clocks=clocks)
@@ -107,7 +109,11 @@ class Roaming:
     def _interests(self) -> Iterator[Interest]:
         for account in self._accounts:
             if account.flow is not None:
+                self._reached[account.id] = account.flow.remote.host
                 yield Interest.of(account.flow.remote.host, account.flow.local.host)
+            elif account.desired == "registered" and not account.stays_on_this_machine:
+                # while it seeks a flow, another way there is worth an attempt at once
+                yield Interest.of(self._reached.get(account.id, SOMEWHERE))
         yield from _pairs(self._calls.media_pairs())
 
     def _on_crash(self, name: str, error: BaseException) -> None:
@@ -115,6 +121,9 @@ class Roaming:
 
 
 RESUMED = "resumed"
+SOMEWHERE = "192.0.2.1"
+"""An address that stands for all the world (RFC 5737), for an account that has reached no proxy yet: the kernel is
+asked for the way there, and nothing is ever sent."""
 
 
 def has_way_out(snapshot: Snapshot) -> bool:

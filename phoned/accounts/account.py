@@ -3,7 +3,6 @@
 `Account` owns its flows. It gathers facts (wishes, dials, answers, pings, the network), asks `phoned.recovery.plan`
 what to do, and does it; then it asks again. It must not know calls; it asks whether some are up and tells its listener
 when a new flow can carry their dialogs (RFC 5626, RFC 3261 10).
-
 Every wait has a deadline and every loss a `Cause`. Only `_reconsider` changes the state.
 """
 
@@ -221,6 +220,7 @@ class Account:
         self._network_up = up
         if affected:
             self._gate.jump()
+            self._cancel_dial()  # it began on the way of before, and might wait for an answer until its deadline
             for tracked in self._flows.all():
                 self._doubt(tracked, cause)
         self._reconsider()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from phoned.media.events import Flowing, MediaEvent, MediaFailed, MediaFailure
 from phoned.media.pulse import Pulse
-from phoned.model import MediaState, MediaView
+from phoned.model import MediaState, MediaView, StatsView
 from tests.support.calls import FakeMedia
 
 CONNECTS_IN_S = 0.1
@@ -126,6 +126,10 @@ class SimulatedMedia(FakeMedia):
             ice_generation=ice,
             dtls_generation=dtls,
         )
+
+    def stats(self) -> StatsView:
+        heard = 0 if self._heard_at is None else round((self._heard_at - self._expected_since) * PACKETS_PER_S) + 1
+        return StatsView(packets_received=max(heard, 0))
 
     async def probe(self) -> float | None:
         self.probes += 1

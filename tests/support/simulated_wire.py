@@ -226,18 +226,21 @@ class Wire:
 
     async def _reach(self, host: str) -> str:
         for _ in range(3):  # TCP, TLS, upgrade: each a round trip, each may meet something else
-            if self.address is None:
-                raise FlowError(Cause.NETWORK, "network is unreachable")
-            address, health = self.address, self.edges.get(host, Health.WELL)
-            if self.parted or health is Health.SILENT:
-                await asyncio.sleep(NEVER_S)
-            await asyncio.sleep(2 * self.delay_s)
-            if health in _REFUSALS:
-                refusal = _REFUSALS[health]
-                raise FlowError(
-                    refusal.cause, refusal.detail, status=refusal.status, retry_after_s=refusal.retry_after_s
-                )
-        return address
+            await self._round_trip(host)
+        if self.address is None:
+            raise FlowError(Cause.NETWORK, "network is unreachable")
+        return self.address
+
+    async def _round_trip(self, host: str) -> None:
+        health = self.edges.get(host, Health.WELL)
+        if self.address is None:
+            raise FlowError(Cause.NETWORK, "network is unreachable")
+        if self.parted or health is Health.SILENT:
+            await asyncio.sleep(NEVER_S)
+        await asyncio.sleep(2 * self.delay_s)
+        if health in _REFUSALS:
+            refusal = _REFUSALS[health]
+            raise FlowError(refusal.cause, refusal.detail, status=refusal.status, retry_after_s=refusal.retry_after_s)
 
     def _connect(self, host: str, address: str, listener: FlowListener) -> SimulatedFlow:
         number = next(self.numbers)

@@ -40,19 +40,20 @@ class Schedule:
         self.told: list[str] = []
 
     async def run(self) -> None:
-        """Forty things in a row, with pauses between."""
+        """Forty things in a row, with pauses between: half of the days are such that calls hardly begin, the others such
+        that they live and are repaired."""
+        harsh = self.world.seed % 2 == 0
         acts = [
             *[self.call] * 6,
             *[self.incoming] * 4,
             *[self.answer] * 5,
-            *[self.people] * 8,
+            *[self.people] * (8 if harsh else 16),
             *[self.network] * 4,
             *[self.weather] * 4,
-            *[self.server] * 6,
-            *[self.registration] * 4,
-            self.media,
-            self.heal,
-            self.heal,
+            *[self.server] * (6 if harsh else 3),
+            *[self.registration] * (4 if harsh else 2),
+            *[self.media] * (1 if harsh else 3),
+            *[self.heal] * (2 if harsh else 20),
             self.hand_over,
         ]
         for _ in range(STEPS):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from phoned.model import AccountState, CallRequest, CallState, EndCause
 from tests.support.calls import virtual
+from tests.support.loop import run_virtual
 from tests.support.simulated_wire import Health
 from tests.support.world import BACKUP, PRIMARY, World
 
@@ -59,3 +62,51 @@ async def test_media_that_never_connects_is_told_before_the_end_of_the_call() ->
     assert types[-1] == "call.ended"
     await world.stop()
     assert await world.told_wrong() == []
+
+
+@pytest.mark.parametrize("ever_registered", [True, False])
+@pytest.mark.parametrize("state", [AccountState.BACKOFF, AccountState.CONNECTING])
+def test_another_network_is_tried_at_once_also_by_an_account_without_a_flow(
+    ever_registered: bool, state: AccountState
+) -> None:
+    # an account in its back-off had no way to its proxy to watch, so that a new one was not heard of for a minute; and
+    # one that dialled waited for the end of that
+    async def main() -> None:
+        world = World(1)
+        if ever_registered:
+            await world.start()
+            await asyncio.sleep(5.0)
+        world.wire.edges = {PRIMARY: Health.SILENT, BACKUP: Health.SILENT}
+        world.wire.cut()
+        if not ever_registered:
+            await world.start()
+        await asyncio.sleep(60.0)
+        for _ in range(600):
+            if world.phone.account("ann").state is state:
+                break
+            await asyncio.sleep(0.1)
+        world.wire.edges.clear()
+        world.move("10.0.2.2")
+        await asyncio.sleep(1.0)
+        assert {account.state for account in world.phone.accounts()} == {AccountState.ONLINE}
+        assert world.hammered(dials_per_s=2, registers_per_s=4, excused=[]) == []
+        await world.stop()
+
+    run_virtual(main())
+
+
+@virtual
+async def test_an_account_that_has_no_flow_says_that_there_is_no_network() -> None:
+    world = World(1)
+    await world.start()
+    await asyncio.sleep(5.0)
+    world.wire.edges = {PRIMARY: Health.SILENT}
+    world.wire.cut()
+    await asyncio.sleep(60.0)
+    world.move(None)
+    await asyncio.sleep(6.0)
+    assert world.phone.account("ann").state is AccountState.NET_DOWN
+    dialled = len(world.wire.dials["ann"])
+    await asyncio.sleep(60.0)
+    assert len(world.wire.dials["ann"]) == dialled
+    await world.stop()
