@@ -40,8 +40,8 @@ class Schedule:
         self.told: list[str] = []
 
     async def run(self) -> None:
-        """Forty things in a row, with pauses between: half of the days are such that calls hardly begin, the others such
-        that they live and are repaired."""
+        """Forty things in a row, with pauses between. On half of the days calls hardly begin, on the others they live
+        and are repaired."""
         harsh = self.world.seed % 2 == 0
         acts = [
             *[self.call] * 6,
@@ -203,9 +203,10 @@ async def simulate(seed: int) -> list[str]:
     schedule.heal()
     await asyncio.sleep(20.0)
     for account in world.phone.accounts():
-        if account.state in (AccountState.AUTH_FAILED, AccountState.THROTTLED):
+        error = account.registration.last_error
+        if account.state is not AccountState.ONLINE and error is not None and error.sip_code is not None:
             schedule.hurry()
-            world.ask(world.phone.retry(account.id))  # their patience is long, and right; people may know better
+            world.ask(world.phone.retry(account.id))  # a refusal makes patient, and rightly; people may know better
     await asyncio.sleep(HEALED_S - 20.0)
     found = [
         f"{account.id} is {account.state} {HEALED_S:g} s after all was healed ({account.registration.last_error})"
