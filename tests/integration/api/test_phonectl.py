@@ -200,7 +200,8 @@ async def test_following_events_as_ndjson(running: Running) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "from api.ctl import main; main()",
+        # a job in the background of a shell inherits an ignored SIGINT; a person at a terminal does not
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from api.ctl import main; main()",
         "--socket",
         str(running.socket),
         "events",
