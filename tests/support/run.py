@@ -64,7 +64,7 @@ def _floors() -> int:
     for name, scope, floor in FLOORS:
         report = [sys.executable, "-m", "coverage", "report", *scope, f"--fail-under={floor}"]
         result = subprocess.run(report, check=False, capture_output=True, text=True)
-        total = result.stdout.strip().splitlines()[-1] if result.stdout else result.stderr
+        total = next((line for line in result.stdout.splitlines() if line.startswith("TOTAL")), result.stderr)
         sys.stdout.write(f"coverage of {name}: {total} (floor {floor} %)\n")
         if result.returncode:
             sys.stdout.write(result.stdout)
