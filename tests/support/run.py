@@ -1,6 +1,7 @@
 """`make test`: every test that is not long, then the coverage floors of the house.
 
 Two runs go side by side, because one mostly waits for real time (peers, namespaces) and the other for the processor.
+The second yields to the first wherever both want it, or calls would be measured that had no processor.
 The first run's output is shown when it has ended. Pure modules have a higher floor than the rest (`FLOORS`).
 Arguments go to one single pytest run; with arguments that select tests (anything not starting with a dash) the floors
 are not checked, because they could not hold.
@@ -46,7 +47,8 @@ def _both() -> int:
     with tempfile.TemporaryFile() as output:
         waiting = subprocess.Popen([sys.executable, *PYTEST, *WAITING], stdout=output, stderr=subprocess.STDOUT)
         try:
-            status = subprocess.run([sys.executable, *COVERED, *ELSE, "tests"], check=False).returncode
+            yielding = ["nice", "-n", "10", sys.executable, *COVERED, *ELSE, "tests"]
+            status = subprocess.run(yielding, check=False).returncode
             status = waiting.wait() or status
         finally:
             if waiting.poll() is None:
