@@ -21,8 +21,10 @@ from aioice.ice import ICE_COMPLETED, CandidatePair, StunProtocol, relayed_candi
 
 from phoned.media.addresses import local_addresses
 from phoned.media.datagram import MAX_DATAGRAM, DropLog, is_rtcp
+from phoned.media.nomination import number
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Candidate
+from phoned.media.servers import ServerMemory
 from phoned.tasks import Tasks
 
 COMPONENT = 1
@@ -31,8 +33,6 @@ READ_SIZE = 2_048
 """More than `MAX_DATAGRAM`. asyncio's own 256 KiB, allocated anew for every datagram, double the cost of a read."""
 MAX_TRUSTED = 64
 """Peer addresses that passed an authenticated check, per agent."""
-DEAD_SERVER_S = 60.0
-"""How long a STUN or TURN server that did not answer is left out of gathering."""
 
 
 class IceFailed(Exception):
@@ -121,31 +121,6 @@ class AgentOwner(Protocol):
         ...
 
 
-class ServerMemory:
-    """What is known about STUN and TURN servers: resolved addresses, and those that did not answer lately."""
-
-    def __init__(self) -> None:
-        self._resolved: dict[str, str] = {}
-        self._dead_until: dict[tuple[str, int], float] = {}
-
-    async def resolve(self, host: str) -> str:
-        """The server's address, from memory when it was resolved before."""
-        if host not in self._resolved:
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-            self._resolved[host] = str(found[0][4][0])
-        return self._resolved[host]
-
-    def usable(self, server: tuple[str, int]) -> bool:
-        """False for a server that did not answer within the last minute."""
-        return self._dead_until.get(server, 0.0) <= asyncio.get_running_loop().time()
-
-    def failed(self, server: tuple[str, int]) -> None:
-        """It did not answer: leave it out for a while, and resolve it anew then."""
-        self._dead_until[server] = asyncio.get_running_loop().time() + DEAD_SERVER_S
-        self._resolved.pop(server[0], None)
-
-
 class _Socket(StunProtocol):
     """One local socket. Sorts what comes in; STUN goes to aioice only when it cannot hurt it."""
 
@@ -227,7 +202,7 @@ class _Socket(StunProtocol):
 class IceAgent(Connection):
     """One ICE generation: its credentials, sockets and checks. Made, driven and closed by `IcePath`."""
 
-    def __init__(self, owner: AgentOwner, *, controlling: bool) -> None:
+    def __init__(self, owner: AgentOwner, *, controlling: bool, nomination: int = 1) -> None:
         options = owner.options
         turn = options.turn_server
         if turn is not None and not owner.servers.usable((turn.host, turn.port)):
@@ -242,6 +217,7 @@ class IceAgent(Connection):
             transport_policy=TransportPolicy.RELAY if options.relay_only else TransportPolicy.ALL,
         )
         self.owner = owner
+        self.nomination = nomination
         self.listener = owner.listener
         self.trusted: set[tuple[str, int]] = set()
         self.username_prefix = f"{self.local_username}:".encode()
@@ -406,7 +382,7 @@ class IceAgent(Connection):
     def build_request(self, pair: CandidatePair, nominate: bool) -> stun.Message:
         # once a pair carries media and answers, a stray check of the peer must not make us nominate another one
         settled = self.completed and self.misses == 0 and pair is not self.selected
-        return super().build_request(pair, nominate and not settled)
+        return number(super().build_request(pair, nominate and not settled), self.nomination)
 
     def check_complete(self, pair: CandidatePair) -> None:
         if pair.state == CandidatePair.State.SUCCEEDED:

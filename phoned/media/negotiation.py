@@ -119,7 +119,7 @@ class Negotiation:
         new_ice = ice_restart or rebuild or self._ice is None
         identity = Identity() if rebuild or self._identity is None else self._identity
         if new_ice or self._ice is None:
-            ice = await self._transport.path.prepare(controlling=True)
+            ice = await self._transport.path.prepare(controlling=True, nomination=self._version + 1)
         else:
             ice = self._ice
         setup = Setup.ACTPASS
@@ -214,7 +214,7 @@ class Negotiation:
         new_association = old is None or not same_fingerprints(old.audio.fingerprints, remote.audio.fingerprints)
         identity = Identity() if new_association or self._identity is None else self._identity
         if new_ice or self._ice is None:
-            ice = await self._transport.path.prepare(controlling=remote.audio.ice_lite)
+            ice = await self._transport.path.prepare(controlling=remote.audio.ice_lite, nomination=self._version + 1)
         else:
             ice = self._ice
         media = self._media(codecs, direction, ice, identity)

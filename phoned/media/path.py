@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from phoned.media.datagram import DropLog
-from phoned.media.ice import DatagramListener, IceAgent, IceFailed, LocalIce, RemoteIce, ServerMemory
+from phoned.media.ice import DatagramListener, IceAgent, IceFailed, LocalIce, RemoteIce
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Candidate
+from phoned.media.servers import ServerMemory
 from phoned.tasks import Tasks
 
 PATIENCE_S = 0.15
@@ -72,10 +73,11 @@ class IcePath:
 
     # -- life of an agent
 
-    async def prepare(self, *, controlling: bool) -> LocalIce:
-        """Gather a new agent, to be connected next. An earlier one that never connected is dropped."""
+    async def prepare(self, *, controlling: bool, nomination: int = 1) -> LocalIce:
+        """Gather a new agent, to be connected next. An earlier one that never connected is dropped. ``nomination``:
+        greater than that of any earlier agent of the call, also in a process before this one."""
         await self.discard()
-        agent = IceAgent(self, controlling=controlling)
+        agent = IceAgent(self, controlling=controlling, nomination=nomination)
         try:
             await agent.gather()
         except BaseException:

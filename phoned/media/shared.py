@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from phoned.media.clock import MediaClock
-from phoned.media.ice import ServerMemory
 from phoned.media.options import EngineOptions
+from phoned.media.servers import ServerMemory
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,10 +15,10 @@ from typing import Protocol
 
 from phoned.media.datagram import is_alert, is_client_hello, is_plaintext
 from phoned.media.dtls import Association, DtlsFailed, Identity, Role
-from phoned.media.ice import ServerMemory
 from phoned.media.options import IceOptions
 from phoned.media.path import IcePath
 from phoned.media.sdp import Fingerprint
+from phoned.media.servers import ServerMemory
 from phoned.tasks import Tasks
 
 MAX_EARLY = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,9 +12,10 @@ from typing import cast
 import pytest
 from aioice import stun
 
-from phoned.media.ice import IceFailed, LocalIce, RemoteIce, ServerMemory
+from phoned.media.ice import IceFailed, LocalIce, RemoteIce
 from phoned.media.options import IceOptions, TurnServer
 from phoned.media.path import IcePath
+from phoned.media.servers import ServerMemory
 from phoned.tasks import Tasks
 
 OPTIONS = IceOptions(addresses=("127.0.0.1",), allow_loopback=True, consent_interval_s=0.1, linger_s=0.05)
@@ -299,3 +301,21 @@ async def test_relayed_only_without_a_relay_has_no_address() -> None:
 
 def test_a_turn_password_is_never_shown() -> None:
     assert "secret" not in repr(TurnServer(host="turn.example", password="secret"))
+
+
+async def test_the_check_that_nominates_carries_the_number_of_its_agent() -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.setblocking(False)
+        peer.bind(("127.0.0.1", 0))
+        async with ends() as (a, b):
+            await a.path.prepare(controlling=True, nomination=7)
+            far = replace((await b.path.prepare(controlling=False)).candidates[0], port=peer.getsockname()[1])
+            searching = a.tasks.spawn(
+                "search", a.path.connect(RemoteIce(ufrag="them", pwd="x" * 22, candidates=(far,)))
+            )
+            check = stun.parse_message(await asyncio.wait_for(loop.sock_recv(peer, 1500), 2))
+            assert "USE-CANDIDATE" in check.attributes
+            assert check.attributes["NOMINATION"] == 7
+            searching.cancel()
+            await asyncio.gather(searching, return_exceptions=True)

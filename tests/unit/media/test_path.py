@@ -7,9 +7,9 @@ import errno
 from types import SimpleNamespace
 from typing import Any
 
-from phoned.media.ice import ServerMemory
 from phoned.media.options import IceOptions
 from phoned.media.path import IcePath
+from phoned.media.servers import ServerMemory
 from phoned.tasks import Tasks
 
 REMOTE = ("127.0.0.1", 9)

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from phoned.media.dtls import DtlsFailed, Identity
-from phoned.media.ice import RemoteIce, ServerMemory
+from phoned.media.ice import RemoteIce
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Fingerprint
+from phoned.media.servers import ServerMemory
 from phoned.media.transport import MAX_PEER_ASSOCIATIONS, Peer, SecureTransport, same_fingerprints
 from phoned.tasks import Tasks
 from tests.support.media import until
