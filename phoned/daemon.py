@@ -116,6 +116,7 @@ class Daemon:
         try:
             await self._start_store()
             await self._start_phone()
+            self._register(with_calls=True)  # these lose audio meanwhile; the others wait until services can take calls
             for name, plugin in self._plugins.items():
                 await self._start_service(name, plugin)
         except BaseException:
@@ -124,9 +125,13 @@ class Daemon:
             raise
         self._running = True
         self.bus.publish("system.started")
+        self._register(with_calls=False)
+
+    def _register(self, *, with_calls: bool) -> None:
         for account in self._config.accounts:
             found = self.accounts.get(account.id)
-            if found is not None and (account.recovery.connect == "always" or self.calls.active(account.id)):
+            wanted = self.calls.active(account.id) if with_calls else account.recovery.connect == "always"
+            if found is not None and wanted:
                 found.want_registered()
 
     async def stop(self, *, hand_over: bool = False) -> None:
