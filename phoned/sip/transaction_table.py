@@ -14,7 +14,6 @@ from phoned.sip.message import Request
 from phoned.sip.server_transaction import InviteServerTransaction, NonInviteServerTransaction
 from phoned.sip.transaction import (
     AckReceived,
-    CancelReceived,
     Delivery,
     Terminated,
     TransactionEvent,
@@ -99,7 +98,7 @@ class TransactionTable:
     def settle(self, key: TransactionKey, events: list[TransactionEvent]) -> list[Delivery]:
         """After every step of a transaction: forget it when it ended, else arm its next deadline; address its events.
 
-        Without an owner only an ACK and a CANCEL have somebody to go to: the core.
+        Without an owner only an ACK has somebody to go to: the core.
         """
         entry = self._entry(key)
         if events and isinstance(events[-1], Terminated):
@@ -107,17 +106,13 @@ class TransactionTable:
         else:
             self.rearm(key)
         owner = entry.owner
-        return [
-            (owner, event) for event in events if owner is not None or isinstance(event, AckReceived | CancelReceived)
-        ]
+        return [(owner, event) for event in events if owner is not None or isinstance(event, AckReceived)]
 
     def rearm(self, key: TransactionKey) -> None:
-        """Follow the earliest deadline of the transaction."""
+        """Follow the earliest deadline of the transaction: while it lives it has one, in every state."""
         at = self._entry(key).transaction.timers.next()
-        if at is None:
-            self._timers.clear(key)
-        else:
-            self._timers.set(key, at)
+        assert at is not None, key
+        self._timers.set(key, at)
 
     def fire(self, now: float) -> list[Delivery]:
         """Every transaction timer that is due, in order."""

@@ -407,14 +407,13 @@ class UserAgent:
     def _unowned(self, event: TransactionEvent, now: float) -> list[Event]:
         if isinstance(event, RequestReceived):
             return self._on_request(event.key, event.request, now)
-        events: list[Event] = []
-        if isinstance(event, AckReceived):
-            found = self._sessions.leg_of(event.request, self._flows.get(event.flow))
-            if found is not None:
-                session, leg = found
-                session.on_ack(event.request, leg, now)
-                events = self._sessions.settle(session)
-        return events
+        assert isinstance(event, AckReceived), event
+        found = self._sessions.leg_of(event.request, self._flows.get(event.flow))
+        if found is None:
+            return []
+        session, leg = found
+        session.on_ack(event.request, leg, now)
+        return self._sessions.settle(session)
 
     def _on_request(self, key: TransactionKey, request: Request, now: float) -> list[Event]:
         """A new request. Whatever goes wrong ends in a response."""

@@ -19,9 +19,8 @@ PURE = (
     "phoned/media/jitter.py,phoned/media/dtmf.py,phoned/media/stall.py,phoned/media/quality.py,"
     "phoned/recovery/*,phoned/network/snapshot.py"
 )
-FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include", PURE], 99), ("everything", [], 90))
-"""The house asks for 100 of the pure modules. A dozen branches of `phoned/sip` are still open: raise this when they are
-closed, never lower it."""
+FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include", PURE], 100), ("everything", [], 90))
+"""Raise them, never lower them."""
 PYTEST = ("-m", "pytest", "-m", "not long")
 COVERED = ("-m", "coverage", "run", *PYTEST)
 WAITING = ("tests/peers", "tests/network")

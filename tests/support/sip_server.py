@@ -16,12 +16,12 @@ Answer = Callable[[Request], Response | None]
 class Server:
     """Registrar and proxy in one. ``answer`` may be changed at any time; None is silence."""
 
-    def __init__(self, network: SipNetwork, phone: Phone, answer: Answer) -> None:
+    def __init__(self, network: SipNetwork, phone: Phone, answer: Answer, *, transport: str = "WS") -> None:
         self.heard: list[Message] = []
         self.answer = answer
         self._network = network
         self._phone = phone
-        self.flow: FlowId = network.flow(phone, self._receive, transport="WS", weather=Weather())
+        self.flow: FlowId = network.flow(phone, self._receive, transport=transport, weather=Weather())
 
     def _receive(self, data: bytes) -> None:
         message = parse(data)

@@ -136,7 +136,7 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
         _on_provisional(s, caller, out, response, now)
     elif response.status < 300:
         _on_success(s, caller, out, response, now)
-    elif not s.ended and s.leg is None:
+    else:
         _on_refusal(s, caller, out, response, now)
 
 
@@ -346,7 +346,7 @@ def on_no_ack_answer(s: InviteSession, want: Want, status: int, now: float) -> N
 
 def _on_refusal(s: InviteSession, caller: CallerFacts, out: Outgoing, response: Response, now: float) -> None:
     status = response.status
-    if s.state is InviteState.CANCELING:
+    if s.state in (InviteState.CANCELING, InviteState.ENDED):
         s.end(EndCause.CANCELED, Party.LOCAL, status=status, reason=response.reason)
         return
     if status in (401, 407) and out.tries < MAX_TRIES:

@@ -435,9 +435,8 @@ def on_no_remote_description(s: InviteSession, want: Want, status: int, now: flo
 
 def withdraw_remote(s: InviteSession, incoming: Incoming) -> None:
     """The request that our media works for is gone."""
-    for want in tuple(s.wants.values()):
-        if want.incoming is incoming:
-            s.drop_want(want.token)
+    for token in [want.token for want in s.wants.values() if want.incoming is incoming]:
+        s.drop_want(token)
 
 
 # --- session timer

@@ -344,10 +344,11 @@ class InviteSession:
             case AckReceived(key=TransactionKey() as key, request=request):
                 # with the branch of its INVITE, against the rule; others come by the user agent
                 accept.on_ack(self, request, self.incoming[key].leg, now)
-            case Terminated(key=key):
-                self.outgoing.pop(key, None)
-                self.timers.clear((Deadline.MODIFY_END, key))
-                incoming = self.incoming.pop(key, None)
+            case _:
+                assert isinstance(event, Terminated), event
+                self.outgoing.pop(event.key, None)
+                self.timers.clear((Deadline.MODIFY_END, event.key))
+                incoming = self.incoming.pop(event.key, None)
                 if incoming is not None:
                     accept.on_server_failure(self, incoming, now)
         return self.take()

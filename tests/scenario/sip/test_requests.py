@@ -175,6 +175,7 @@ def test_more_calls_than_there_is_room_for() -> None:
     alice, bob = established(network, limits=Limits(sessions=1))
     refusal = send(network, bob, "INVITE")
     assert (refusal.status, refusal.headers.get("Retry-After")) == (486, "5")
+    assert alice.ua.live == 1
     with pytest.raises(AtCapacity):
         alice.call()
 
