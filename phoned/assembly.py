@@ -67,6 +67,7 @@ def policy_of(account: AccountConfig, proxy_credential: Secret | None = None) ->
         target=target_of(account, account.outbound_proxy, proxy_credential),
         target_backup=target_of(account, backup, proxy_credential) if backup else None,
         schedule=schedule_of(recovery),
+        on_demand=recovery.connect == "on_demand",
         contact_is_local=account.contact_host == "local_ip",
         keepalive_s=recovery.keepalive_s,
         keepalive_timeout_s=recovery.keepalive_timeout_s,

@@ -13,6 +13,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Literal
 
+from phoned.accounts import figures
 from phoned.accounts.gate import AccountGate
 from phoned.accounts.news import AccountNews
 from phoned.accounts.ping import Heartbeat, keep_pinging
@@ -35,18 +36,6 @@ from phoned.transport.flow import Dialer, Flow, FlowError
 log = logging.getLogger(__name__)
 
 S = AccountState
-
-UNREGISTER_BUDGET_S = 2.0
-USER_TIMEOUT_S = 5.0
-"""TCP_USER_TIMEOUT with a call up."""
-STABLE_S = 10.0
-"""How long a registration must hold before the back-off starts over."""
-LEAST_REGISTER_S = 0.5
-"""What is left for the REGISTER when the dial took nearly the whole attempt."""
-MAX_ROUNDS = 16
-"""Plans in a row without anything coming from outside; more is a bug, and is logged."""
-
-_SERVICE_UNAVAILABLE = 503
 
 
 class Account:
@@ -106,6 +95,12 @@ class Account:
         self._unregister_by = None
         self._gate.jump()
         self._reconsider()
+
+    def wake(self) -> bool:
+        """A call wants to be placed: an account on demand registers now. False for any other that is off."""
+        if self._policy.on_demand:
+            self.want_registered()
+        return self._policy.on_demand
 
     def want_unregistered(self) -> None:
         """Wish: be not registered. The binding is removed within two seconds or left to expire."""
@@ -230,7 +225,7 @@ class Account:
         call up the kernel too gives up sooner on bytes that nobody acknowledges."""
         calls_up = self._listener.calls_up(self.id)
         for tracked in self._flows.all():
-            tracked.flow.set_user_timeout(USER_TIMEOUT_S if calls_up else 0)
+            tracked.flow.set_user_timeout(figures.USER_TIMEOUT_S if calls_up else 0)
         self._load_changed.set()
         self._reconsider()
 
@@ -259,7 +254,7 @@ class Account:
             self._close_flow(tracked)
         else:
             self._news.outage(self._now())
-        elsewhere = self._fail_over(cause, unavailable=event.status == _SERVICE_UNAVAILABLE)
+        elsewhere = self._fail_over(cause, unavailable=event.status == figures.SERVICE_UNAVAILABLE)
         self._gate.refused(event, cause, calls_up=self._listener.calls_up(self.id), elsewhere=elsewhere)
 
     # --- losing and doubting flows
@@ -330,7 +325,7 @@ class Account:
         self._planning = True
         try:
             self._news.moving(self._proxies.go_back(self._now(), calls_up=self._listener.calls_up(self.id)))
-            for _ in range(MAX_ROUNDS):
+            for _ in range(figures.MAX_ROUNDS):
                 made = plan(self._facts())
                 self._enter(made.state)
                 if not made.steps:
@@ -382,7 +377,7 @@ class Account:
         tracked.welcomed = True
         self._gate.well()
         self._proxies.succeeded()
-        tracked.stable = asyncio.get_running_loop().call_later(STABLE_S, self._gate.lasted)
+        tracked.stable = asyncio.get_running_loop().call_later(figures.STABLE_S, self._gate.lasted)
         self._ping = self._tasks.spawn("ping", keep_pinging(tracked.flow, self._policy, self._heartbeat(tracked)))
         self._news.registered(self._now(), self._gate.failures, never_left=never_left)
         self._listener.on_registered(self.id)
@@ -401,9 +396,9 @@ class Account:
             self._reconsider()
             return
         self._dialling = None
-        tracked = TrackedFlow(flow, proxy, register_within_s=max(deadline - self._now(), LEAST_REGISTER_S))
+        tracked = TrackedFlow(flow, proxy, register_within_s=max(deadline - self._now(), figures.LEAST_REGISTER_S))
         self._flows.take(tracked)
-        flow.set_user_timeout(USER_TIMEOUT_S if self._listener.calls_up(self.id) else 0)
+        flow.set_user_timeout(figures.USER_TIMEOUT_S if self._listener.calls_up(self.id) else 0)
         self._signaling.attach(self.id, flow, sent_by=str(flow.local) if policy.contact_is_local else None)
         self._reconsider()
 
@@ -421,7 +416,7 @@ class Account:
             self._signaling.move_account(self.id, tracked.flow)
 
     def _unregister(self) -> None:
-        self._unregister_by = self._now() + UNREGISTER_BUDGET_S
+        self._unregister_by = self._now() + figures.UNREGISTER_BUDGET_S
         try:
             self._signaling.unregister(self.id)
         except NotRegistered:

@@ -17,6 +17,8 @@ class AccountPolicy:
     target: FlowTarget
     target_backup: FlowTarget | None = None
     schedule: Schedule = field(default_factory=Schedule)
+    on_demand: bool = False
+    """Not registered before somebody asks for it, or a call is placed."""
     contact_is_local: bool = False
     """Via and Contact name our own address and port instead of an ``.invalid`` host (RFC 7118 5)."""
     keepalive_s: float = 60.0

@@ -200,7 +200,7 @@ class CallManager:
             raise NotFound(f"no account {request.account}", pointer="/account")
         target = target_of(request.to, account.aor)
         headers = checked_headers(request.headers)
-        if not account.online and not account.repairing:
+        if not account.online and not account.repairing and not account.wake():
             raise NotRegistered(f"account {request.account} is not registered", retry_after_s=5)
         self._policy.check(target, active=self.active(), now=asyncio.get_running_loop().time())
         call = self._make(

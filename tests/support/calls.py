@@ -290,6 +290,8 @@ class FakeAccount:
     settled: bool = True
     repairing: bool = False
     changes: int = 0
+    on_demand: bool = False
+    woken: int = 0
     proxy: str = "wss://one.example.org/"
     cause: Cause | None = None
     state: AccountState = AccountState.ONLINE
@@ -300,6 +302,10 @@ class FakeAccount:
 
     def on_calls_changed(self) -> None:
         self.changes += 1
+
+    def wake(self) -> bool:
+        self.woken += self.on_demand
+        return self.on_demand
 
     def view(self) -> AccountView:
         error = None if self.cause is None else LastError(cause=self.cause)

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from phoned.config.load import LoadedConfig, load_config
 from phoned.daemon import Daemon
-from phoned.errors import NotRegistered
 from phoned.model import AccountState, CallRequest, Cause
 from phoned.recording import wav
 from phoned.service import Context, ServicePlugin
@@ -179,13 +178,17 @@ async def test_stopping_while_the_server_keeps_mute_about_the_registration(tmp_p
     assert not dialer.flows[0].is_open
 
 
-async def test_an_account_on_demand_waits_to_be_asked(tmp_path: Path) -> None:
+@pytest.mark.behaviour("P1")
+@pytest.mark.parametrize("asked", ["to register", "to call"])
+async def test_an_account_on_demand_waits_to_be_asked(tmp_path: Path, asked: str) -> None:
     daemon, dialer = daemon_of(tmp_path, extra='[accounts.recovery]\nconnect = "on_demand"\n')
     await daemon.start()
     assert daemon.phone.account("a").state is AccountState.OFF
-    with pytest.raises(NotRegistered):
+    assert not dialer.dialled_at
+    if asked == "to call":
         await daemon.phone.place_call(CallRequest(account="a", to="200"))
-    await daemon.phone.register("a")
+    else:
+        await daemon.phone.register("a")
     await until(lambda: bool(dialer.dialled_at))
     await daemon.stop()
 

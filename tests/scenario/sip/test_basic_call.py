@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from phoned.sip.accessors import contacts, cseq, to
 from phoned.sip.account import Limits
 from phoned.sip.events import (
     Answered,
@@ -23,6 +24,7 @@ from tests.support.sip_calls import established, ringing
 from tests.support.sip_network import SipNetwork, Weather
 
 
+@pytest.mark.behaviour("R/g")
 @pytest.mark.parametrize("transport", ["WS", "UDP"])
 @pytest.mark.parametrize("by_caller", [True, False])
 def test_invite_200_ack_bye_from_either_side(by_caller: bool, transport: str) -> None:
@@ -38,6 +40,25 @@ def test_invite_200_ack_bye_from_either_side(by_caller: bool, transport: str) ->
     assert (first.one(Ended).cause, first.one(Ended).by) == (EndCause.BYE, Party.LOCAL)
     network.run()
     assert (second.one(Ended).cause, second.one(Ended).by) == (EndCause.BYE, Party.REMOTE)
+    network.drain()
+
+
+@pytest.mark.behaviour("R/h")
+@pytest.mark.behaviour("R/l")
+def test_every_response_names_our_end_of_the_dialog() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    alice.reinvite()
+    network.run()
+    alice.hangup()
+    network.run()
+    assert {cseq(response).method for response in bob.sent if isinstance(response, Response)} == {"INVITE", "BYE"}
+    tag = bob.one(Answered).local_tag
+    for status in (180, 200):
+        for response in bob.responses(status):
+            assert to(response).tag == tag
+            if cseq(response).method == "INVITE":
+                assert contacts(response)
     network.drain()
 
 

@@ -216,6 +216,7 @@ def test_callers_bye_before_the_answer_is_a_cancel() -> None:
 # --- established
 
 
+@pytest.mark.behaviour("R/d")
 def test_reinvite_answered_without_a_description_is_a_refusal() -> None:
     network = SipNetwork()
     alice, server = connected(network)

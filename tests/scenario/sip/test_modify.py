@@ -85,6 +85,7 @@ def test_wish_before_the_answer_waits_for_it() -> None:
     bob.one(Modified)
 
 
+@pytest.mark.behaviour("R9")
 def test_glare_is_resolved_by_the_owner_of_the_call_id_waiting_longer() -> None:
     network = SipNetwork()
     alice, bob = established(network)
@@ -121,6 +122,8 @@ def test_our_offer_in_the_making_gives_way_to_theirs() -> None:
     alice.one(Modified)
 
 
+@pytest.mark.behaviour("R9")
+@pytest.mark.behaviour("R/d")
 @pytest.mark.parametrize("status", [488, 500, 503, 606])
 def test_refused_reinvite_leaves_everything_as_it_was(status: int) -> None:
     network = SipNetwork()
@@ -204,6 +207,7 @@ def _answer_instead(
     network.drop = drop
 
 
+@pytest.mark.behaviour("R9")
 def test_481_means_the_dialog_is_gone_and_no_bye_is_sent() -> None:
     network = SipNetwork()
     alice, bob = established(network)
@@ -216,6 +220,7 @@ def test_481_means_the_dialog_is_gone_and_no_bye_is_sent() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("R9")
 def test_408_doubts_the_flow_first_and_the_call_second() -> None:
     network = SipNetwork()
     alice, bob = established(network)
@@ -231,6 +236,7 @@ def test_408_doubts_the_flow_first_and_the_call_second() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("R9")
 def test_no_answer_at_all_doubts_the_flow_then_the_retry_succeeds() -> None:
     network = SipNetwork()
     alice, _ = established(network)

@@ -11,6 +11,7 @@ from phoned.sip.events import (
     Ended,
     Modified,
     ModifyCause,
+    Party,
 )
 from phoned.sip.message import Message, Request
 from tests.support.sip_calls import established
@@ -38,6 +39,7 @@ def test_new_flow_carries_exactly_one_reinvite_and_the_later_bye() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("R/e")
 def test_reinvite_under_way_when_the_flow_breaks_is_said_again_on_the_next() -> None:
     network = SipNetwork()
     alice, bob = established(network)
@@ -63,6 +65,22 @@ def test_reinvite_under_way_moves_with_the_account_while_the_old_flow_is_up() ->
     alice.hangup()
     network.run()
     network.cut(alice, alice.flows[0])
+    network.drain()
+
+
+@pytest.mark.behaviour("R/i")
+@pytest.mark.behaviour("O6")
+def test_a_bye_that_was_missed_during_the_outage_ends_the_call_on_the_next_flow() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    network.cut(alice)
+    bob.hangup()
+    network.run()
+    assert alice.all(Ended) == []
+    alice.reinvite(ModifyCause.RECOVERY)
+    network.connect(alice, bob)
+    network.run()
+    assert (alice.one(Ended).cause, alice.one(Ended).by) == (EndCause.DIALOG_GONE, Party.REMOTE)
     network.drain()
 
 

@@ -364,6 +364,36 @@ async def test_a_doubted_flow_is_replaced_before_it_is_abandoned() -> None:
     assert (await world.types())[-2:] == ["account.reconnecting", "account.reconnected"]
 
 
+@pytest.mark.behaviour("R/k")
+@virtual
+async def test_the_deadline_of_a_refresh_that_was_lost_with_its_socket_spares_the_next_socket() -> None:
+    world = World()
+    await world.online()
+    await asyncio.sleep(60.5)  # the refresh is under way
+    world.flow.die(Cause.CLOSED)
+    await asyncio.sleep(0.1)
+    world.registered()
+    healthy = world.flow
+    await asyncio.sleep(20)  # past every deadline of the flow before
+    assert healthy.is_open
+    assert world.state() is S.ONLINE
+    assert len(world.dialer.flows) == 2
+
+
+@pytest.mark.behaviour("P1")
+@virtual
+async def test_an_account_on_demand_is_woken_by_a_call_and_any_other_is_not() -> None:
+    always, on_demand = World(), World(on_demand=True)
+    assert not always.account.wake()
+    assert always.state() is S.OFF
+    assert on_demand.account.wake()
+    await asyncio.sleep(0.1)
+    on_demand.registered()
+    assert on_demand.state() is S.ONLINE
+    assert on_demand.account.wake()
+    assert len(on_demand.dialer.flows) == 1
+
+
 @virtual
 async def test_news_of_an_old_flow_is_ignored() -> None:
     world = World()

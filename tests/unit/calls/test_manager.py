@@ -133,6 +133,19 @@ async def test_a_call_waits_for_a_flow_that_is_being_repaired() -> None:
     assert len(world.core.of("invite")) == 1
 
 
+@pytest.mark.behaviour("P1")
+@virtual
+async def test_a_call_wakes_an_account_on_demand_and_waits_for_it() -> None:
+    world = CallWorld()
+    world.account.online, world.account.on_demand = False, True
+    call = await world.place()
+    assert (call.state, world.account.woken) == (C.QUEUED, 1)
+    world.account.online = True
+    world.manager.on_registered("a")
+    await settle()
+    assert call.state is C.DIALING
+
+
 @virtual
 async def test_a_queued_call_waits_five_seconds_and_then_its_media_is_gone_too() -> None:
     world = CallWorld()

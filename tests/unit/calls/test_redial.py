@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from phoned.model import CallState, EndCause
 from phoned.sip import events as sip
 from tests.support.calls import CallWorld, settle, virtual
 
 
+@pytest.mark.behaviour("L3")
 @virtual
 async def test_a_call_that_rang_when_its_flow_broke_is_dialled_again_under_its_id() -> None:
     world = CallWorld()
@@ -35,6 +38,7 @@ async def test_a_call_that_rang_when_its_flow_broke_is_dialled_again_under_its_i
     assert types.count("call.ringing") == types.count("call.reconnecting") == types.count("call.reconnected") == 1
 
 
+@pytest.mark.behaviour("L3")
 @virtual
 async def test_a_second_busy_is_believed() -> None:
     world = CallWorld()
@@ -65,6 +69,7 @@ async def test_a_call_for_which_no_flow_comes_is_unreachable_in_the_end() -> Non
     assert len(world.core.of("invite")) == 1
 
 
+@pytest.mark.behaviour("L3")
 @virtual
 async def test_nobody_is_dialled_again_for_somebody_who_has_given_up() -> None:
     world = CallWorld()

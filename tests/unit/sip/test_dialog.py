@@ -45,6 +45,7 @@ def _response(status: int = 200, *extra: tuple[str, str], tag: str = ";tag=b") -
     )
 
 
+@pytest.mark.behaviour("R/f")
 def test_uac_takes_the_route_set_in_reverse_and_the_contact() -> None:
     routes = ("Record-Route", "<sip:p2.example.com;lr>, <sip:p1.example.com;lr>")
     dialog = Dialog.uac(_invite(), _response(180, routes, ("Contact", "<sip:bob@b.invalid;transport=ws>")))

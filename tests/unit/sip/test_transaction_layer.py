@@ -169,6 +169,17 @@ def test_response_reaches_the_owner_of_its_request() -> None:
     assert bench.layer.next_timer() is None
 
 
+@pytest.mark.behaviour("R/b")
+def test_responses_to_requests_with_one_cseq_number_each_reach_their_own() -> None:
+    bench = Bench()
+    sent = [bench.send("OPTIONS") for _ in range(3)]
+    assert len({message.headers.get("CSeq") for _, message in sent}) == 1
+    for key, message in reversed(sent):
+        (_, event), _ = bench.layer.receive(1, answer(message, 200), 1)
+        assert isinstance(event, ResponseReceived)
+        assert event.key == key
+
+
 def test_response_that_answers_nothing_of_ours_is_counted_and_dropped() -> None:
     bench = Bench()
     _, sent = bench.send("OPTIONS")
