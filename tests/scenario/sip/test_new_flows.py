@@ -22,6 +22,7 @@ def _method(message: Message, method: str) -> bool:
     return isinstance(message, Request) and message.method == method
 
 
+@pytest.mark.behaviour("F10", later="control")
 def test_new_flow_carries_exactly_one_reinvite_and_the_later_bye() -> None:
     network = SipNetwork()
     alice, bob = established(network)
