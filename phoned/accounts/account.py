@@ -269,7 +269,7 @@ class Account:
             return  # a server that told us to come back later closed the socket meanwhile
         self._failed(cause, detail, reconnecting=self._flows.in_use is None)
 
-    def _failed(self, cause: Cause, detail: str, *, reconnecting: bool = True) -> None:
+    def _failed(self, cause: Cause, detail: str, *, reconnecting: bool = True, http_status: int | None = None) -> None:
         """An attempt, or the flow in use, came to nothing."""
         log.warning("%s: %s (%s)", self.id, cause, detail)
         self._news.failure(cause, detail)
@@ -279,7 +279,8 @@ class Account:
             self._news.attempt_failed(cause, first=self._gate.failures == 0)
         if self._flows.in_use is None or self._flows.in_use.registered is not None:
             calls_up = self._listener.calls_up(self.id)
-            self._gate.failed(cause, calls_up=calls_up, elsewhere=self._fail_over(cause))
+            elsewhere = self._fail_over(cause)
+            self._gate.failed(cause, calls_up=calls_up, elsewhere=elsewhere, http_status=http_status)
 
     def _fail_over(self, cause: Cause, *, unavailable: bool = False) -> bool:
         calls_up = self._listener.calls_up(self.id)
@@ -392,7 +393,7 @@ class Account:
             flow = await self._dialer.dial(target, self._signaling, deadline_s=policy.attempt_deadline_s)
         except FlowError as error:
             self._dialling = None
-            self._failed(error.cause, error.detail, reconnecting=self._flows.in_use is None)
+            self._failed(error.cause, error.detail, reconnecting=self._flows.in_use is None, http_status=error.status)
             self._reconsider()
             return
         self._dialling = None

@@ -16,6 +16,8 @@ TOO_MANY_CONTACTS = 603
 TOO_MANY_CONTACTS_S = (60.0, 120.0)
 
 _REFUSALS_OF_CREDENTIALS = frozenset({401, 403, 404, 407})
+_NOT_ALLOWED_IN = frozenset({401, 403, 407})
+"""To the WebSocket upgrade. A 404 there is a path that may be deployed in a minute."""
 
 
 class AccountGate:
@@ -54,9 +56,13 @@ class AccountGate:
         """The registration held long enough to be trusted."""
         self._backoff.reset()
 
-    def failed(self, cause: Cause, *, calls_up: int, elsewhere: bool) -> None:
+    def failed(self, cause: Cause, *, calls_up: int, elsewhere: bool, http_status: int | None = None) -> None:
         """An attempt came to nothing. ``elsewhere``: the next one goes to another proxy, so it need not wait, unless it
-        was there that the one before failed: two proxies that are both down are not played against each other."""
+        was there that the one before failed: two proxies that are both down are not played against each other.
+        ``http_status``: what the server said instead of 101."""
+        if http_status in _NOT_ALLOWED_IN and not elsewhere:
+            self._probe_slowly()
+            return
         if self._backoff.exhausted:
             self.gave_up = True
             self._news.tell("account.gave_up")
@@ -71,9 +77,7 @@ class AccountGate:
     def refused(self, event: RegistrationFailed, cause: Cause, *, calls_up: int, elsewhere: bool) -> None:
         """The registrar said no; when to ask again depends on how."""
         if event.cause == "auth" or event.status in _REFUSALS_OF_CREDENTIALS:
-            self._shut(Gate.AUTH, self._auth_probe_s)
-            self._auth_probe_s = min(2 * self._auth_probe_s, AUTH_PROBE_CAP_S)
-            self._news.tell("account.auth_failed")
+            self._probe_slowly()
         elif elsewhere:
             self.failed(cause, calls_up=calls_up, elsewhere=True)
         elif event.retry_after_s is not None:
@@ -83,6 +87,11 @@ class AccountGate:
             self._throttle(self._uniform(*TOO_MANY_CONTACTS_S))
         else:
             self.failed(cause, calls_up=calls_up, elsewhere=False)
+
+    def _probe_slowly(self) -> None:
+        self._shut(Gate.AUTH, self._auth_probe_s)
+        self._auth_probe_s = min(2 * self._auth_probe_s, AUTH_PROBE_CAP_S)
+        self._news.tell("account.auth_failed")
 
     def _throttle(self, delay_s: float) -> None:
         self._shut(Gate.THROTTLED, delay_s)

@@ -47,6 +47,7 @@ def leaves_by(story: Story, address: str) -> bool:
     return local is not None and str(local).startswith(f"{address}:")
 
 
+@pytest.mark.behaviour("W3")
 @pytest.mark.behaviour("O2")
 @pytest.mark.behaviour("R5")
 @pytest.mark.behaviour("R12")
@@ -72,6 +73,7 @@ def test_each_dialog_gets_one_invitation_over_the_new_flow(scene: Scene) -> None
         assert len(scene.server.requests("INVITE", USER)) - before == 1
 
 
+@pytest.mark.behaviour("W5")
 @pytest.mark.behaviour("F11")
 def test_a_handover_takes_call_and_registration_to_the_other_uplink(scene: Scene) -> None:
     with scene.story() as story:
@@ -82,6 +84,7 @@ def test_a_handover_takes_call_and_registration_to_the_other_uplink(scene: Scene
         assert scene.server.requests("REGISTER", USER)[-1].source.startswith(f"ws:{SEGMENTS['lte'].address}:")
 
 
+@pytest.mark.behaviour("W6")
 def test_a_moved_default_route_is_followed_make_before_break(scene: Scene) -> None:
     with scene.story(both_uplinks=True) as story:
         mark, at = story.mark(), scene.lab.default_route("lte")
@@ -101,6 +104,7 @@ def test_another_address_on_the_same_uplink_is_used(scene: Scene) -> None:
             scene.lab.ip("phone", "addr flush dev wifi scope global")
 
 
+@pytest.mark.behaviour("W7")
 @pytest.mark.behaviour("O8")
 def test_dead_udp_alone_moves_the_media_and_leaves_the_registration(scene: Scene) -> None:
     with scene.story(both_uplinks=True) as story:
@@ -124,6 +128,7 @@ def test_a_flapping_link_ends_nothing(scene: Scene) -> None:
         survived(story, at, gap_s=20.0)
 
 
+@pytest.mark.behaviour("W26")
 @pytest.mark.behaviour("R10")
 def test_a_refusing_primary_sends_the_phone_to_the_backup(scene: Scene) -> None:
     with scene.story(call=False, outbound_proxy_backup=scene.backup.ws_url) as story:
@@ -137,6 +142,7 @@ def test_a_refusing_primary_sends_the_phone_to_the_backup(scene: Scene) -> None:
         assert (moved.data["from"], moved.data["to"]) == ("primary", "backup")
 
 
+@pytest.mark.behaviour("W4")
 @pytest.mark.behaviour("R3")
 @pytest.mark.behaviour("R/a")
 def test_a_server_that_accepts_and_stays_mute_never_wedges_the_phone(scene: Scene) -> None:

@@ -15,6 +15,47 @@ from typing import Any
 
 import pytest
 
+SITUATIONS = (
+    "the network is offline",
+    "the WebSocket is silently dead, media are fine",
+    "the server closes the WebSocket, or restarts",
+    "the WebSocket opens and the server is mute",
+    "another network takes over with a call up",
+    "a better network appears, the old one still works",
+    "only media are broken",
+    "ICE is disconnected",
+    "ICE has failed",
+    "nothing comes in, STUN is answered",
+    "nothing goes out",
+    "REGISTER: 401 or 407",
+    "REGISTER: 403 or 404",
+    "REGISTER: 423",
+    "REGISTER: 5xx, 408, 480",
+    "REGISTER: 503 with Retry-After",
+    "REGISTER: 439",
+    "REGISTER: 603 Too Many Contacts",
+    "re-INVITE: 481",
+    "re-INVITE: 408 or no final answer",
+    "re-INVITE: 491",
+    "their re-INVITE while ours is pending",
+    "re-INVITE: 488, 606, 415",
+    "re-INVITE: 401 or 407",
+    "re-INVITE: 5xx",
+    "the outbound proxy is down",
+    "suspend and resume",
+    "DNS fails",
+    "TLS fails",
+    "the server's answer is no upgrade",
+    "the server does not let us in",
+    "the daemon crashes with a call up",
+    "the daemon crashes before the call was answered",
+    "a BYE was missed during the outage",
+    "the WebSocket drops between 200 and ACK",
+    "the session timer runs out",
+    "hold during recovery",
+    "an incoming call over a doubted flow",
+)
+"""What happens when: W1 and so on."""
 ROWS = (
     *(f"P{number}" for number in range(1, 16)),
     *(f"F{number}" for number in range(1, 14)),
@@ -22,8 +63,9 @@ ROWS = (
     *(f"R{number}" for number in range(1, 14)),
     *(f"R/{letter}" for letter in "abcdefghijkl"),
     *(f"L{number}" for number in range(1, 12)),
+    *(f"W{number}" for number in range(1, len(SITUATIONS) + 1)),
 )
-"""The five published designs, row by row; ``R/a`` to ``R/l`` are the defects to beat."""
+"""The five published designs, row by row; ``R/a`` to ``R/l`` are the defects to beat; then the situations."""
 REPORT = Path("build/behaviours.json")
 
 
@@ -89,7 +131,8 @@ def main(arguments: list[str]) -> int:
     facts = {row: {"result": known.result, "tests": known.tests} for row, known in collector.rows.items()}
     REPORT.write_text(json.dumps(facts, indent=1))
     for row, known in collector.rows.items():
-        sys.stdout.write(f"{row:<5} {known.result:<18} {', '.join(known.tests)}\n")
+        situation = f"[{SITUATIONS[int(row[1:]) - 1]}] " if row.startswith("W") else ""
+        sys.stdout.write(f"{row:<5} {known.result:<18} {situation}{', '.join(known.tests)}\n")
     missing = [row for row, known in collector.rows.items() if known.result in ("no test", "failed")]
     sys.stdout.write(
         f"\n{len(ROWS) - len(missing)} of {len(ROWS)} rows proven or open by name; missing: {len(missing)}\n"

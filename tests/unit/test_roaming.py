@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from ipaddress import ip_address
 
+import pytest
+
 from phoned.accounts.registry import Accounts
 from phoned.model import AccountState, Cause
 from phoned.network.snapshot import Interest, NetworkChange, Snapshot
@@ -86,6 +88,7 @@ async def test_without_any_way_out_the_account_waits_for_one() -> None:
     await desk.roaming.close()
 
 
+@pytest.mark.behaviour("W27")
 @virtual
 async def test_a_wake_up_doubts_every_flow() -> None:
     desk = Desk()

@@ -82,6 +82,7 @@ async def test_a_call_is_taken_up_with_all_that_a_person_knew_of_it(phones: Phon
     assert entries(file) == {}
 
 
+@pytest.mark.behaviour("W3")
 async def test_a_call_that_the_far_end_does_not_know_any_more_is_lost(phones: Phones, file: Path) -> None:
     alice, call = await up(phones)
     await alice.stop(hand_over=True)
@@ -95,6 +96,7 @@ async def test_a_call_that_the_far_end_does_not_know_any_more_is_lost(phones: Ph
     assert entries(file) == {}
 
 
+@pytest.mark.behaviour("W32")
 async def test_a_call_that_is_too_old_gets_its_bye(phones: Phones, file: Path) -> None:
     bob, his = await phones.online("bob", extra='[[incoming]]\naction = "answer"\n')
     alice, call = await up(phones, "bob")
@@ -149,6 +151,7 @@ async def test_a_damaged_description_costs_only_its_continuity(phones: Phones, f
     assert again.phone.call(call.id).state is CallState.ACTIVE
 
 
+@pytest.mark.behaviour("W33")
 async def test_what_rings_is_ended_before_a_hand_over_and_cancelled_after_a_crash(phones: Phones, file: Path) -> None:
     alice, _ = await phones.online()
     call = await alice.phone.place_call(CallRequest(account="alice", to="noanswer"), wait="ringing")

@@ -128,6 +128,7 @@ def identity(phone: Phone) -> Any:
     return kept["instance_id"], kept["reg_id"], kept["call_id"]
 
 
+@pytest.mark.behaviour("W32")
 def test_a_call_comes_back_after_kill_9(exchange: Exchange, phone: Phone) -> None:
     call = phone.calling("echo")
     old, who = phone.call(call), identity(phone)

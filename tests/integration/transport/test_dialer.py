@@ -212,6 +212,7 @@ def answering(answer: bytes) -> RawHandler:
     return handler
 
 
+@pytest.mark.behaviour("W30")
 @pytest.mark.parametrize(
     ("answer", "cause", "status", "retry_after_s"),
     [

@@ -55,6 +55,7 @@ async def test_a_name_mismatch_is_tls(certificate: Certificate) -> None:
     assert "127.0.0.1" in error.detail
 
 
+@pytest.mark.behaviour("W29")
 async def test_an_expired_certificate_is_tls(tmp_path: Path) -> None:
     certificate = Certificate(tmp_path, "localhost", expired=True)
     async with sip_server(context=certificate.context) as url:

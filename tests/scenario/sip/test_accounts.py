@@ -135,6 +135,7 @@ def test_a_far_end_that_asks_for_our_password_in_another_realm_gets_nothing() ->
     assert all("Authorization" not in invite.headers for invite in server.requests("INVITE"))
 
 
+@pytest.mark.behaviour("W24")
 @pytest.mark.parametrize(
     ("policy", "status", "realm", "answered"),
     [

@@ -85,6 +85,7 @@ def test_wish_before_the_answer_waits_for_it() -> None:
     bob.one(Modified)
 
 
+@pytest.mark.behaviour("W21")
 @pytest.mark.behaviour("R9")
 def test_glare_is_resolved_by_the_owner_of_the_call_id_waiting_longer() -> None:
     network = SipNetwork()
@@ -104,6 +105,7 @@ def test_glare_is_resolved_by_the_owner_of_the_call_id_waiting_longer() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("W21")
 def test_our_offer_in_the_making_gives_way_to_theirs() -> None:
     network = SipNetwork()
     alice, bob = established(network)
@@ -122,6 +124,7 @@ def test_our_offer_in_the_making_gives_way_to_theirs() -> None:
     alice.one(Modified)
 
 
+@pytest.mark.behaviour("W23")
 @pytest.mark.behaviour("R9")
 @pytest.mark.behaviour("R/d")
 @pytest.mark.parametrize("status", [488, 500, 503, 606])
@@ -153,6 +156,7 @@ def test_media_that_makes_no_offer_is_a_refusal_without_status() -> None:
     assert len(alice.requests("INVITE")) == 1
 
 
+@pytest.mark.behaviour("W22")
 def test_second_reinvite_before_the_first_is_answered_gets_500_with_retry_after() -> None:
     network = SipNetwork()
     alice, bob = established(network)
@@ -172,6 +176,7 @@ def _inject(network: SipNetwork, sender: Phone, receiver: Phone, message: Messag
     receiver.take(receiver.ua.receive(receiver.flows[-1], serialise(message), network.now))
 
 
+@pytest.mark.behaviour("W25")
 def test_500_with_a_short_retry_after_is_tried_again() -> None:
     network = SipNetwork()
     alice, bob = established(network)
@@ -207,6 +212,7 @@ def _answer_instead(
     network.drop = drop
 
 
+@pytest.mark.behaviour("W19")
 @pytest.mark.behaviour("R9")
 def test_481_means_the_dialog_is_gone_and_no_bye_is_sent() -> None:
     network = SipNetwork()
@@ -220,6 +226,7 @@ def test_481_means_the_dialog_is_gone_and_no_bye_is_sent() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("W20")
 @pytest.mark.behaviour("R9")
 def test_408_doubts_the_flow_first_and_the_call_second() -> None:
     network = SipNetwork()
@@ -236,6 +243,7 @@ def test_408_doubts_the_flow_first_and_the_call_second() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("W20")
 @pytest.mark.behaviour("R9")
 def test_no_answer_at_all_doubts_the_flow_then_the_retry_succeeds() -> None:
     network = SipNetwork()

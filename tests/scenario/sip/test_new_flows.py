@@ -6,6 +6,8 @@ import pytest
 
 from phoned.errors import Gone
 from phoned.sip.events import (
+    Answered,
+    Confirmed,
     DescriptionExpired,
     EndCause,
     Ended,
@@ -69,6 +71,7 @@ def test_reinvite_under_way_moves_with_the_account_while_the_old_flow_is_up() ->
     network.drain()
 
 
+@pytest.mark.behaviour("W34")
 @pytest.mark.behaviour("R/i")
 @pytest.mark.behaviour("O6")
 def test_a_bye_that_was_missed_during_the_outage_ends_the_call_on_the_next_flow() -> None:
@@ -146,6 +149,24 @@ def test_incoming_call_whose_flow_breaks_ends() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("W38")
+def test_a_call_that_came_over_a_doubted_flow_is_answered_there() -> None:
+    network = SipNetwork()
+    alice, bob = network.pair()
+    alice.call()
+    network.run()
+    _, candidate = network.connect(alice, bob, adopt=False)
+    network.cut(bob, candidate, tell=False)  # whatever is said there is lost
+    bob.answer()
+    network.run()
+    alice.one(Answered)
+    bob.one(Confirmed)
+    alice.hangup()
+    network.run()
+    bob.one(Ended)
+
+
+@pytest.mark.behaviour("W35")
 def test_flow_that_breaks_between_200_and_ack_is_repaired_by_the_reinvite() -> None:
     network = SipNetwork()
     alice, bob = network.pair()

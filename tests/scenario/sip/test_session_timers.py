@@ -70,6 +70,7 @@ def test_a_peer_that_does_not_allow_update_is_refreshed_by_reinvite() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("W36")
 def test_a_session_that_is_not_refreshed_is_ended_by_the_other_side_a_little_early() -> None:
     network = SipNetwork()
     alice, bob = _call(network, _timer(120, "local"))
@@ -107,6 +108,7 @@ def test_too_small_an_interval_is_refused_with_422_and_tried_again() -> None:
     network.drain()
 
 
+@pytest.mark.behaviour("W36")
 def test_without_a_flow_an_expired_session_is_not_ended() -> None:
     network = SipNetwork()
     alice, bob = _call(network, _timer(120, "remote"))

@@ -60,6 +60,7 @@ async def test_a_refresh_can_come_a_fixed_time_before_the_expiry() -> None:
     assert len(world.signaling.registers) == before + 1
 
 
+@pytest.mark.behaviour("W4")
 @pytest.mark.behaviour("R/a")
 @pytest.mark.behaviour("P3")
 @virtual
@@ -182,6 +183,7 @@ async def test_pings_are_quick_with_a_call_and_stay_below_the_servers_flow_timer
     assert 8 <= world.flow.pings - before <= 10
 
 
+@pytest.mark.behaviour("W13")
 @pytest.mark.behaviour("L9")
 @virtual
 async def test_wrong_credentials_are_probed_slowly_and_the_socket_stays() -> None:
@@ -206,6 +208,8 @@ async def test_wrong_credentials_are_probed_slowly_and_the_socket_stays() -> Non
     assert error.sip_code == 401
 
 
+@pytest.mark.behaviour("W15")
+@pytest.mark.behaviour("W16")
 @virtual
 async def test_retry_after_is_honoured_within_reason() -> None:
     world = World()
@@ -222,6 +226,7 @@ async def test_retry_after_is_honoured_within_reason() -> None:
     assert events[-1].data["retry_after_s"] == pytest.approx(3600 * 1.2)
 
 
+@pytest.mark.behaviour("W18")
 @pytest.mark.behaviour("R11")
 @virtual
 async def test_too_many_contacts_is_a_slow_retry_with_the_same_socket() -> None:
@@ -234,6 +239,7 @@ async def test_too_many_contacts_is_a_slow_retry_with_the_same_socket() -> None:
     assert (len(world.signaling.registers), len(world.dialer.flows)) == (2, 1)
 
 
+@pytest.mark.behaviour("W15")
 @virtual
 async def test_a_server_error_is_retried_on_the_living_socket() -> None:
     world = World()
@@ -268,6 +274,7 @@ async def test_a_limit_of_attempts_ends_with_gave_up_and_retry_begins_again() ->
     assert world.state() is S.ONLINE
 
 
+@pytest.mark.behaviour("W29")
 @pytest.mark.behaviour("P5")
 @pytest.mark.behaviour("P7")
 @virtual

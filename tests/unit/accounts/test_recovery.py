@@ -16,6 +16,7 @@ S = AccountState
 BACKUP = FlowTarget(url="ws://backup/")
 
 
+@pytest.mark.behaviour("W2")
 @pytest.mark.behaviour("O1")
 @pytest.mark.behaviour("R1")
 @pytest.mark.behaviour("R/j")
@@ -102,6 +103,7 @@ async def test_a_moved_network_is_followed_at_once_with_the_calls_right_behind()
     assert old.ended_by is Cause.NETWORK
 
 
+@pytest.mark.behaviour("W6")
 @virtual
 async def test_a_change_that_does_not_concern_the_proxy_changes_nothing() -> None:
     world = World()
@@ -111,6 +113,7 @@ async def test_a_change_that_does_not_concern_the_proxy_changes_nothing() -> Non
     assert (world.state(), len(world.dialer.flows)) == (S.ONLINE, 1)
 
 
+@pytest.mark.behaviour("W1")
 @virtual
 async def test_without_a_network_nothing_is_tried_and_with_one_it_begins_at_once() -> None:
     world = World()
@@ -140,6 +143,7 @@ async def test_a_network_that_returns_jumps_the_back_off_queue() -> None:
     assert len(world.dialer.dialled_at) == dialled + 1
 
 
+@pytest.mark.behaviour("W26")
 @pytest.mark.behaviour("R10")
 @virtual
 async def test_a_refusing_primary_means_the_backup_at_once_and_later_the_way_back() -> None:
@@ -214,3 +218,21 @@ async def test_leaving_in_the_middle_of_a_repair_leaves_nothing() -> None:
         await asyncio.sleep(0.1)
         assert not [flow for flow in world.dialer.flows if flow.is_open]
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+@pytest.mark.behaviour("W31")
+@pytest.mark.parametrize("status", [401, 403, 407])
+@virtual
+async def test_a_server_that_does_not_let_us_in_is_probed_slowly(status: int) -> None:
+    world = World()
+    world.dialer.always = FlowError(Cause.UPGRADE, f"the server said {status}", status=status)
+    world.account.want_registered()
+    await asyncio.sleep(3600)
+    assert world.state() is S.AUTH_FAILED
+    assert 2 <= len(world.dialer.dialled_at) <= 5
+    assert "account.auth_failed" in await world.types()
+    world.dialer.always = None
+    world.account.retry()
+    await asyncio.sleep(0.1)
+    world.registered()
+    assert world.state() is S.ONLINE

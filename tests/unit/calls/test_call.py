@@ -297,6 +297,7 @@ async def test_a_call_that_ends_early_says_nothing_about_silence() -> None:
     assert "call.no_inbound_audio" not in await world.types()
 
 
+@pytest.mark.behaviour("W19")
 @virtual
 async def test_a_lost_dialog_is_told_before_the_end() -> None:
     world = CallWorld()

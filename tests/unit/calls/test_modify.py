@@ -85,6 +85,7 @@ async def test_the_outcome_of_another_reinvite_is_not_taken_for_ones_own() -> No
     ]
 
 
+@pytest.mark.behaviour("W37")
 @virtual
 async def test_a_hold_given_while_the_flow_is_away_is_carried_by_the_repair() -> None:
     world = CallWorld()

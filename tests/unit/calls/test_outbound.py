@@ -21,6 +21,7 @@ def sending(scene: Scene, sent: int, **facts: Any) -> None:
     scene.media.beat = replace(scene.media.beat, sends=True, sent=sent, **facts)
 
 
+@pytest.mark.behaviour("W11")
 @pytest.mark.behaviour("F1")
 @pytest.mark.behaviour("F2")
 @virtual

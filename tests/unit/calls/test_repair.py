@@ -66,6 +66,7 @@ async def test_a_packet_in_time_ends_the_doubt() -> None:
     assert await scene.told("call.media_stalled") == []
 
 
+@pytest.mark.behaviour("W7")
 @virtual
 async def test_one_tier_follows_the_other_and_what_worked_is_remembered_for_the_proxy() -> None:
     scene = await Scene.set_up()
@@ -184,6 +185,7 @@ async def test_nothing_starts_without_signalling_and_the_new_flow_takes_the_repa
     assert scene.said == ["recovery"]
 
 
+@pytest.mark.behaviour("W2")
 @pytest.mark.behaviour("R7")
 @pytest.mark.behaviour("R12")
 @pytest.mark.behaviour("O7")
@@ -215,6 +217,8 @@ def test_whether_a_new_flow_restarts_ice_is_policy(force: str, elsewhere: bool, 
     play()
 
 
+@pytest.mark.behaviour("W23")
+@pytest.mark.behaviour("W25")
 @virtual
 async def test_a_refused_verification_is_an_answer_and_flowing_media_goes_on() -> None:
     scene = await Scene.set_up()
@@ -296,6 +300,7 @@ async def test_a_kept_call_comes_back_when_it_is_heard_again() -> None:
     assert back["plane"] == "media"
 
 
+@pytest.mark.behaviour("W10")
 @pytest.mark.behaviour("O12")
 @virtual
 async def test_a_path_that_answers_without_sound_is_refreshed_once_told_once_and_ended_after_a_minute() -> None:
@@ -317,6 +322,7 @@ async def test_a_path_that_answers_without_sound_is_refreshed_once_told_once_and
     assert (scene.said, scene.media.probes) == (["media"], 1)
 
 
+@pytest.mark.behaviour("W1")
 @virtual
 async def test_a_silent_call_is_not_ended_while_signalling_is_down_until_its_retention() -> None:
     scene = await Scene.set_up(retention_s=200)
@@ -343,6 +349,7 @@ async def test_a_held_call_with_a_living_path_waits_for_ever() -> None:
     assert scene.call.ended
 
 
+@pytest.mark.behaviour("W8")
 @pytest.mark.behaviour("L6")
 @virtual
 async def test_trouble_of_a_held_path_has_a_grace_and_ends_when_it_answers() -> None:
@@ -370,6 +377,7 @@ async def test_trouble_of_a_held_path_has_a_grace_and_ends_when_it_answers() -> 
     assert len(await scene.told("call.reconnected")) == 1
 
 
+@pytest.mark.behaviour("W9")
 @pytest.mark.behaviour("O8")
 @pytest.mark.behaviour("L7")
 @virtual

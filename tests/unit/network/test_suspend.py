@@ -76,6 +76,7 @@ def test_a_day_without_a_gap_is_quiet() -> None:
     assert gaps == []
 
 
+@pytest.mark.behaviour("W27")
 @pytest.mark.parametrize("fails", [False, True], ids=["", "with a listener that fails"])
 def test_each_gap_is_told_once_within_a_second(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
     gaps: list[tuple[float, Gap]] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from phoned.model import Cause
 from phoned.recovery.proxies import Move, Proxies
 
@@ -20,6 +22,7 @@ def test_a_success_between_starts_the_count_again() -> None:
     assert proxies.failed(Cause.TIMEOUT, 1.0, calls_up=0) is None
 
 
+@pytest.mark.behaviour("W16")
 def test_refused_tls_and_503_move_at_once() -> None:
     for cause, unavailable in ((Cause.REFUSED, False), (Cause.TLS, False), (Cause.CLOSED, True)):
         proxies = Proxies(has_backup=True)

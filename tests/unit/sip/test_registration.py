@@ -288,6 +288,7 @@ def test_unregister_that_is_refused_says_so() -> None:
 # --- 423, 439
 
 
+@pytest.mark.behaviour("W14")
 def test_too_brief_is_repeated_once_with_what_the_registrar_wants() -> None:
     bench = Bench()
     first = bench.register()
@@ -314,6 +315,7 @@ def test_registrar_that_always_wants_more_is_left() -> None:
     ]
 
 
+@pytest.mark.behaviour("W17")
 def test_first_hop_without_outbound_gets_a_plain_binding() -> None:
     bench = Bench()
     assert bench.answer(bench.register(), 439) == []

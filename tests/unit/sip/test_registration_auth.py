@@ -49,6 +49,7 @@ def test_challenge_is_answered_with_our_credentials(status: int) -> None:
     assert bench.registration.realms == {"example.org"}
 
 
+@pytest.mark.behaviour("W12")
 def test_later_registers_carry_credentials_before_they_are_asked() -> None:
     bench, digest = Bench(), server()
     challenge(bench, bench.register(), digest)
@@ -107,6 +108,7 @@ def test_new_nonce_gets_a_second_answer_and_no_third() -> None:
     assert len(bench.outbox) == 0
 
 
+@pytest.mark.behaviour("W12")
 def test_same_nonce_again_is_a_wrong_password_at_once() -> None:
     bench = Bench()
     line = (FIELDS[401][0], server().challenge(0)[0])

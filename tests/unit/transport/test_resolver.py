@@ -58,6 +58,7 @@ async def test_a_lookup_runs_in_a_thread_and_two_callers_share_it() -> None:
     assert dns.threads == {"dns-a.example"}
 
 
+@pytest.mark.behaviour("W28")
 async def test_a_failing_lookup_falls_back_on_the_last_answer(caplog: pytest.LogCaptureFixture) -> None:
     dns = Dns()
     names = Resolver(dns)
@@ -90,6 +91,7 @@ async def test_an_answer_of_more_than_a_day_is_not_used(monkeypatch: pytest.Monk
     assert caught.value.cause is Cause.DNS
 
 
+@pytest.mark.behaviour("W28")
 async def test_silence_without_a_memory_is_dns_within_the_deadline() -> None:
     dns = Dns()
     dns.go_on.clear()
