@@ -11,6 +11,8 @@ from phoned.recovery.plan import Gate
 from phoned.sip.events import RegistrationFailed
 
 AUTH_PROBE_S, AUTH_PROBE_CAP_S = 300.0, 3600.0
+CERTIFICATE_S = 30.0
+"""A certificate that is not believed is not believed a second later either."""
 LEAST_RETRY_AFTER_S, RETRY_AFTER_CAP_S = 1.0, 3600.0
 TOO_MANY_CONTACTS = 603
 TOO_MANY_CONTACTS_S = (60.0, 120.0)
@@ -71,6 +73,8 @@ class AccountGate:
         self._hopped = elsewhere and not self._hopped
         if self._hopped:
             delay_s = 0.0
+        elif cause is Cause.TLS and not calls_up:
+            delay_s = max(delay_s, CERTIFICATE_S)
         self._shut(Gate.BACKOFF, delay_s)
         self._news.reconnecting(self._backoff.failures, cause, delay_s)
 

@@ -236,3 +236,19 @@ async def test_a_server_that_does_not_let_us_in_is_probed_slowly(status: int) ->
     await asyncio.sleep(0.1)
     world.registered()
     assert world.state() is S.ONLINE
+
+
+@pytest.mark.behaviour("W29")
+@virtual
+async def test_an_expired_certificate_is_looked_at_twice_a_minute_at_most_unless_a_call_is_up() -> None:
+    world = World()
+    await world.online()
+    world.dialer.always = FlowError(Cause.TLS, "certificate has expired")
+    world.flow.die(Cause.CLOSED)
+    await asyncio.sleep(600)
+    attempts = len(world.dialer.dialled_at) - 1
+    assert 8 <= attempts <= 21
+    world.listener.calls = 1
+    world.account.retry()
+    await asyncio.sleep(30)
+    assert len(world.dialer.dialled_at) - 1 - attempts > 5
