@@ -292,7 +292,8 @@ class MediaRepair:
         line = self._line
         if line.lost:
             self._outage.lost("signalling", line.cause)
-        self._flow_ready = self._flow_ready and line.attached
+        # a new flow that is being registered counts; once it is, a doubt of it counts as any other
+        self._flow_ready = self._flow_ready and line.attached and not line.usable
         if line.usable or self._flow_ready:
             self._signalling_lost_at = None
         elif self._signalling_lost_at is None:

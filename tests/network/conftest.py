@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.network.harness.scene import Scene
 from tests.support.netns import Lab, why_not
 
 
@@ -29,3 +30,10 @@ def phone(lab: Lab) -> Iterator[Lab]:
     """The same; this thread, and the sockets and threads that it makes, are in the phone's namespace."""
     with lab.entered("phone"):
         yield lab
+
+
+@pytest.fixture(scope="module")
+def scene(namespaces: None) -> Iterator[Scene]:
+    """A phone to be, Kamailio, a backup and a browser, 50 ms apart."""
+    with Scene(rtt_ms=50) as built:
+        yield built

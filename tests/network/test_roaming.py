@@ -7,47 +7,19 @@ measured by `make bench-recovery`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.network.harness.scene import ACCOUNT, USER, Scene, Story
+from tests.network.harness.proofs import AUDIO_S, PATIENCE_S, SIGNALLING_S, leaves_by, survived
+from tests.network.harness.scene import ACCOUNT, USER, Scene
 from tests.support.child import until
 from tests.support.netns import SEGMENTS
 
-SIGNALLING_S, AUDIO_S, PATIENCE_S = 10.0, 10.0, 40.0
-"""Bounds for a busy machine."""
 MUTE_S, ASLEEP_S = 12.0, 20.0
 
 pytestmark = pytest.mark.peer
 
 
-@pytest.fixture(scope="module")
-def scene(namespaces: None) -> Iterator[Scene]:
-    with Scene(rtt_ms=50) as built:
-        yield built
-
-
-def survived(story: Story, since: float, *, gap_s: float = AUDIO_S, patience_s: float = PATIENCE_S) -> None:
-    """The same call, heard at both ends; one binding at the registrar."""
-    gaps = story.hear_again(since, patience_s)
-    assert gaps.longest < gap_s, gaps
-    view = story.phone.call(story.call_id)
-    assert view["state"] == "active"
-    assert not story.phone.events.of("call.ended")
-    assert story.page is not None
-    assert story.page.state()["established"]
-    assert not story.page.log("ended")
-    until(lambda: len(story.contacts()) == 1, "one binding at the registrar", 5)
-
-
-def leaves_by(story: Story, address: str) -> bool:
-    """The call's media come from this address of the phone."""
-    local = story.phone.call(story.call_id)["media"]["local"]
-    return local is not None and str(local).startswith(f"{address}:")
-
-
-@pytest.mark.behaviour("W3")
 @pytest.mark.behaviour("O2")
 @pytest.mark.behaviour("R5")
 @pytest.mark.behaviour("R12")

@@ -160,7 +160,7 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
 
 def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now: float) -> None:
     facts = s.modify
-    facts.current, facts.strikes, facts.again = None, 0, 0
+    facts.current, facts.strikes, facts.again, facts.overlapping = None, 0, 0, False
     leg.dialog.refresh_target(response)
     leg.methods = methods_of(response) or leg.methods
     s.timer.accepted_by_peer(lenient(session_expires, response), now)
@@ -197,11 +197,15 @@ def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, n
         on_failure(s, out, 408, now)
         return
     _withdraw(s, leg, out)
-    facts.strikes, facts.cut_off = 0, False
+    overlapped = facts.overlapping
+    facts.strikes, facts.cut_off, facts.overlapping = 0, False, False
     after = retry_after(response)
     if status == 481:
         # the far end has no such call: it is over, and there is nobody to say BYE to
         s.end(EndCause.DIALOG_GONE, Party.REMOTE, status=status, reason=response.reason)
+    elif overlapped and status not in (401, 407):
+        # the far end was busy with the forerunner: RFC 3261 14.2 wants 500 then, JsSIP says 403 until its ACK has come
+        _later(s, out.causes, now + s.core.timers.t1_s)
     elif status == 491 and facts.again < MAX_AGAIN:
         _later(s, out.causes, now + _glare_s(s, leg))
     elif status == 500 and after is not None and after <= SHORT_RETRY_S and facts.again < MAX_AGAIN:
@@ -285,6 +289,7 @@ def move(s: InviteSession, now: float) -> None:
     if out is not None and out.leg is not None and (out.key is None or out.key.flow != s.flow):
         _withdraw(s, out.leg, out)
         _again(s, out.causes)
+        facts.overlapping = out.key is not None
     s.timers.clear((Deadline.MODIFY_AGAIN, None))
     pump(s, now)
 

@@ -227,5 +227,7 @@ class ModifyFacts:
     """Tries that met glare, in a row."""
     cut_off: bool = False
     """Whether the current one was cancelled for want of a final response."""
+    overlapping: bool = False
+    """The current one was sent while its forerunner on another flow had no final response."""
     refused_early: tuple[ModifyCause, ...] = ()
     """Refused before the registrar confirmed the new flow: said once more after it."""

@@ -220,6 +220,17 @@ class Scene:
         return self._page
 
     @contextmanager
+    def ringing_page(self) -> Iterator[Page]:
+        """The far end as one that lets calls ring."""
+        if self._browser is None:
+            self._browser = self._stack.enter_context(Browser(self._core))
+        page = self._browser.page(self.server, FAR, tone_hz=FAR_HZ, auto_answer=False)
+        try:
+            yield page
+        finally:
+            page.close()
+
+    @contextmanager
     def story(
         self,
         *,

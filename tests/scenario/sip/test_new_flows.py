@@ -9,13 +9,15 @@ from phoned.sip.events import (
     Answered,
     Confirmed,
     DescriptionExpired,
+    DescriptionWanted,
     EndCause,
     Ended,
     Modified,
     ModifyCause,
+    ModifyRefused,
     Party,
 )
-from phoned.sip.message import Message, Request
+from phoned.sip.message import Message, Request, Response
 from tests.support.sip_calls import established
 from tests.support.sip_network import SipNetwork
 
@@ -147,6 +149,35 @@ def test_incoming_call_whose_flow_breaks_ends() -> None:
     assert bob.one(Ended).cause is EndCause.UNREACHABLE
     alice.hangup()
     network.drain()
+
+
+def test_a_refusal_because_its_forerunner_on_the_old_flow_is_not_settled_is_no_refusal() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    bob.auto_supply = False
+    alice.reinvite(ModifyCause.MEDIA)
+    network.run(0.1)  # bob's media works on the answer
+    network.connect(alice, bob)
+    statuses: list[int] = []
+
+    def refuse(sender: str, message: Message) -> bool:
+        if sender == "bob" and isinstance(message, Response) and message.status == 500:
+            message.status = 403
+            statuses.append(message.status)
+        return False
+
+    network.alter = refuse
+    network.run(0.3)
+    assert statuses == [403]
+    bob.auto_supply = True
+    bob.supply(bob.all(DescriptionWanted)[-1])
+    network.run(5)
+    assert ModifyCause.MEDIA in alice.one(Modified).causes
+    assert alice.all(ModifyRefused) == []
+    assert len(alice.requests("INVITE")) == 4
+    alice.hangup()
+    network.run()
+    bob.one(Ended)
 
 
 @pytest.mark.behaviour("W38")
