@@ -79,12 +79,13 @@ def test_another_address_on_the_same_uplink_is_used(scene: Scene) -> None:
 @pytest.mark.behaviour("W7")
 @pytest.mark.behaviour("O8")
 def test_dead_udp_alone_moves_the_media_and_leaves_the_registration(scene: Scene) -> None:
-    with scene.story(both_uplinks=True) as story:
+    # a busy machine answers pings late: that is no reason to doubt the flow here
+    with scene.story(both_uplinks=True, recovery={"ping_timeout_s": 10.0}) as story:
         generation, at = story.generation, scene.lab.drop("wifi", protocol="udp")
         survived(story, at)
         assert leaves_by(story, SEGMENTS["lte"].address)
         assert story.generation == generation
-        assert story.recoveries()[-1]["plane"] == "media"
+        assert {recovery["plane"] for recovery in story.recoveries()} == {"media"}
 
 
 def test_a_flapping_link_ends_nothing(scene: Scene) -> None:

@@ -1,0 +1,28 @@
+"""What must be true once the world has settled after a change."""
+
+from __future__ import annotations
+
+from tests.network.harness.scene import Story
+from tests.support.child import until
+
+SIGNALLING_S, AUDIO_S, PATIENCE_S = 10.0, 10.0, 40.0
+"""Bounds for a busy machine; how fast it is, is measured by `make bench-recovery`."""
+
+
+def survived(story: Story, since: float, *, gap_s: float = AUDIO_S, patience_s: float = PATIENCE_S) -> None:
+    """The same call, heard at both ends; one binding at the registrar."""
+    gaps = story.hear_again(since, patience_s)
+    assert gaps.longest < gap_s, gaps
+    view = story.phone.call(story.call_id)
+    assert view["state"] == "active"
+    assert not story.phone.events.of("call.ended")
+    assert story.page is not None
+    assert story.page.state()["established"]
+    assert not story.page.log("ended")
+    until(lambda: len(story.contacts()) == 1, "one binding at the registrar", 5)
+
+
+def leaves_by(story: Story, address: str) -> bool:
+    """The call's media come from this address of the phone."""
+    local = story.phone.call(story.call_id)["media"]["local"]
+    return local is not None and str(local).startswith(f"{address}:")
