@@ -45,6 +45,11 @@ class EventLog(Protocol):
         """Up to ``limit`` events that follow ``seq``; None when ``seq`` is older than the log reaches."""
         ...
 
+    async def unfinished_calls(self) -> list[Mapping[str, Any]]:
+        """The calls of processes before this one (as ``call.created`` told them, in plain values) whose end was never
+        committed."""
+        ...
+
 
 class MemoryEventLog:
     """A bounded ring, for tests and for phones without a state directory."""
@@ -52,6 +57,8 @@ class MemoryEventLog:
     def __init__(self, capacity: int = 10_000) -> None:
         self._ring: deque[Event] = deque(maxlen=capacity)
         self._last = 0
+        self.unfinished: list[Mapping[str, Any]] = []
+        """What a process before would have left."""
 
     async def last_seq(self) -> int:
         return self._last
@@ -66,6 +73,9 @@ class MemoryEventLog:
         if seq < oldest - 1 or seq > self._last:
             return None
         return [event for event in self._ring if event.seq > seq][:limit]
+
+    async def unfinished_calls(self) -> list[Mapping[str, Any]]:
+        return self.unfinished
 
 
 class Subscription:

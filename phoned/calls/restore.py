@@ -6,15 +6,17 @@ Pure judgement on entries, and the verbs that carry it out. It must not know whe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from phoned.calls.call import Call
 from phoned.calls.entry import JournalEntry
 from phoned.calls.ports import CallSignaling
 from phoned.errors import DescriptionError, PhonedError
 from phoned.media.continuation import Continuation
-from phoned.model import RecordRequest
+from phoned.model import Peer, RecordRequest
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,31 @@ def take_up(entry: JournalEntry, around: Circumstances, signaling: CallSignaling
         log.warning("%s: lost with the process that had it (%s)", call.id, entry.standing)
         call.lose(RESTART)
     return call
+
+
+def untold(told: Iterable[Mapping[str, Any]], known: Iterable[JournalEntry]) -> list[JournalEntry]:
+    """Calls of which the world was told and that the journal does not hold: the process died before the one was
+    written, or between the end and telling it. ``told``: as `phoned.events.EventLog.unfinished_calls` has them."""
+    kept = {entry.call for entry in known}
+    found = []
+    for view in told:
+        try:
+            if view["id"] in kept:
+                continue
+            peer = view["peer"]
+            entry = JournalEntry(
+                call=str(view["id"]),
+                account=str(view["account"]),
+                direction="in" if view["direction"] == "in" else "out",
+                peer=Peer(uri=str(peer["uri"]), number=peer["number"], display_name=peer["display_name"]),
+                created_at=datetime.fromisoformat(view["created_at"]),
+                tags=view["tags"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("an event of before does not describe a call: %r", error)
+            continue
+        found.append(entry)
+    return found
 
 
 def steps_of(entry: JournalEntry) -> tuple[RecordRequest, ...]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from phoned.clock import rfc3339
 from phoned.events import Event
@@ -80,6 +82,26 @@ class SqliteEventLog:
         except StoreFailed as error:
             log.error("events cannot be read: %s", error)
             return None
+
+    async def unfinished_calls(self) -> list[Mapping[str, Any]]:
+        def work(connection: sqlite3.Connection) -> list[Mapping[str, Any]]:
+            begun: dict[str, int] = {}
+            rows = connection.execute(
+                "SELECT seq, type, json_extract(data, '$.call.id') FROM event"
+                " WHERE type IN ('call.created', 'call.ended') ORDER BY seq"
+            )
+            for seq, type_, call in rows:
+                begun.pop(call, None)
+                if type_ == "call.created":
+                    begun[call] = seq
+            texts = (connection.execute("SELECT data FROM event WHERE seq = ?", (seq,)) for seq in begun.values())
+            return [json.loads(found.fetchone()[0])["call"] for found in texts]
+
+        try:
+            return await self._database.read(work)
+        except StoreFailed as error:
+            log.error("the calls of before cannot be read from the events: %s", error)
+            return []
 
     def _write(self, connection: sqlite3.Connection, rows: list[_Row], prune: bool) -> None:
         first = rows[0][0]

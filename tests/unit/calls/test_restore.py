@@ -214,3 +214,26 @@ async def test_a_hand_over_leaves_what_is_up_and_ends_what_is_not() -> None:
     world.ended(call)
     await settle()
     assert list(world.journal.entries) == [call.id]
+
+
+@virtual
+async def test_a_call_that_was_told_and_never_written_down_is_ended_once() -> None:
+    world = CallWorld(clock=lambda: NOW)
+    view = {
+        "id": "call_2",
+        "account": "a",
+        "direction": "out",
+        "peer": {"uri": "sip:bob@example.org", "number": "bob", "display_name": None},
+        "created_at": "2026-11-21T00:59:50.000Z",
+        "tags": {"booking": "7"},
+    }
+    world.journal.entries = {ENTRY.call: encode(ENTRY)}
+    world.journal.seen_at = NOW
+    world.log.unfinished = [view, {**view, "id": ENTRY.call}, {"id": "call_3"}]
+    await world.manager.restore({"a": 300.0})
+    (ended,) = [event for event in await world.events() if event.type == "call.ended"]
+    told_of = ended.data["call"]
+    assert (told_of.id, told_of.end.cause, told_of.tags) == ("call_2", EndCause.LOST, {"booking": "7"})
+    assert [data["reason"] for data in await told(world, "call.lost")] == ["daemon_restart"]
+    assert world.manager.view("call_2").state is CallState.ENDED
+    assert world.manager.view(ENTRY.call).state is CallState.ACTIVE

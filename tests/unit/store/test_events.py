@@ -107,6 +107,20 @@ async def mend_disk(database: Database) -> None:
     await database.write(lambda connection: connection.execute("DROP TRIGGER broken"))
 
 
+async def test_calls_whose_end_was_never_committed_are_known_to_the_next_process(database: Database) -> None:
+    def told(seq: int, type_: str, call: str) -> Event:
+        data = {"call": {"id": call, "account": "a"}}
+        return Event(id=new_id("evt"), seq=seq, type=type_, time=datetime(2026, 1, 1, tzinfo=UTC), node="n", data=data)
+
+    log = SqliteEventLog(database)
+    assert await log.unfinished_calls() == []
+    types = (("call.created", "c1"), ("call.created", "c2"), ("call.ringing", "c1"), ("call.ended", "c1"))
+    await log.append([told(seq, type_, call) for seq, (type_, call) in enumerate(types, 1)])
+    assert await SqliteEventLog(database).unfinished_calls() == [{"id": "c2", "account": "a"}]
+    await database.close()
+    assert await log.unfinished_calls() == []
+
+
 async def test_a_full_disk_does_not_stop_events_and_they_are_written_later(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
