@@ -30,6 +30,16 @@ class Event:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsTold:
+    """What the world was told of the calls of processes before this one, as far as it was committed."""
+
+    unfinished: tuple[Mapping[str, Any], ...] = ()
+    """Those without an end: the view of ``call.created``, in plain values."""
+    ended: frozenset[str] = frozenset()
+    """Ids of those that ended."""
+
+
 class EventLog(Protocol):
     """Where events last. `append` returns once they would survive a crash of the process."""
 
@@ -45,9 +55,8 @@ class EventLog(Protocol):
         """Up to ``limit`` events that follow ``seq``; None when ``seq`` is older than the log reaches."""
         ...
 
-    async def unfinished_calls(self) -> list[Mapping[str, Any]]:
-        """The calls of processes before this one (as ``call.created`` told them, in plain values) whose end was never
-        committed."""
+    async def calls_told(self) -> CallsTold:
+        """Asked once, before this process tells anything."""
         ...
 
 
@@ -57,7 +66,7 @@ class MemoryEventLog:
     def __init__(self, capacity: int = 10_000) -> None:
         self._ring: deque[Event] = deque(maxlen=capacity)
         self._last = 0
-        self.unfinished: list[Mapping[str, Any]] = []
+        self.before = CallsTold()
         """What a process before would have left."""
 
     async def last_seq(self) -> int:
@@ -74,8 +83,8 @@ class MemoryEventLog:
             return None
         return [event for event in self._ring if event.seq > seq][:limit]
 
-    async def unfinished_calls(self) -> list[Mapping[str, Any]]:
-        return self.unfinished
+    async def calls_told(self) -> CallsTold:
+        return self.before
 
 
 class Subscription:

@@ -22,7 +22,7 @@ from phoned.calls.policy import DialPolicy, Target, checked_headers, incoming_ru
 from phoned.calls.ports import CallSignaling, MediaFactory
 from phoned.calls.quality import QualityReports
 from phoned.calls.repair import RepairContext, RepairPolicy
-from phoned.calls.restore import Circumstances, steps_of, take_up, untold
+from phoned.calls.restore import Circumstances, as_told, steps_of, take_up
 from phoned.calls.rounds import Rounds
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
@@ -367,12 +367,11 @@ class CallManager:
         """Take up the calls of the process before, or bring them to an end. ``retention_s``: by account, how long a
         call may be without signalling. ``recovered``: by call, recordings that were finished meanwhile."""
         entries, silent_s = await self.journal.load()
-        for entry in [*entries, *untold(await self._bus.log.unfinished_calls(), entries)]:
+        for entry in as_told(entries, await self._bus.log.calls_told()):
             around = Circumstances(silent_s=silent_s, retention_s=retention_s.get(entry.account))
             call = take_up(entry, around, self._signaling, self._remake)
             if call is None:
-                if around.retention_s is None:
-                    self.journal.ended(entry.call, told=True)
+                self.journal.ended(entry.call, told=around.retention_s is None)
                 continue
             call.audio.recovered(recovered.get(call.id, ()))
             if call.session is not None:

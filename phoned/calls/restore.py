@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from phoned.calls.call import Call
 from phoned.calls.entry import JournalEntry
 from phoned.calls.ports import CallSignaling
 from phoned.errors import DescriptionError, PhonedError
+from phoned.events import CallsTold
 from phoned.media.continuation import Continuation
 from phoned.model import Peer, RecordRequest
 
@@ -66,29 +67,32 @@ def take_up(entry: JournalEntry, around: Circumstances, signaling: CallSignaling
     return call
 
 
-def untold(told: Iterable[Mapping[str, Any]], known: Iterable[JournalEntry]) -> list[JournalEntry]:
-    """Calls of which the world was told and that the journal does not hold: the process died before the one was
-    written, or between the end and telling it. ``told``: as `phoned.events.EventLog.unfinished_calls` has them."""
+def as_told(entries: Iterable[JournalEntry], told: CallsTold) -> list[JournalEntry]:
+    """``entries``, such that every call the world was told of ends exactly once. The two are written one after the
+    other, and the process may have died between them: a call whose end was told is over, whatever its entry says; one
+    that has no entry, or none that can be read, is brought to its end."""
+    known = [replace(entry, standing="over") if entry.call in told.ended else entry for entry in entries]
     kept = {entry.call for entry in known}
-    found = []
-    for view in told:
-        try:
-            if view["id"] in kept:
-                continue
-            peer = view["peer"]
-            entry = JournalEntry(
-                call=str(view["id"]),
-                account=str(view["account"]),
-                direction="in" if view["direction"] == "in" else "out",
-                peer=Peer(uri=str(peer["uri"]), number=peer["number"], display_name=peer["display_name"]),
-                created_at=datetime.fromisoformat(view["created_at"]),
-                tags=view["tags"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            log.error("an event of before does not describe a call: %r", error)
-            continue
-        found.append(entry)
-    return found
+    return [
+        *known,
+        *(entry for entry in map(_entry_of, told.unfinished) if entry is not None and entry.call not in kept),
+    ]
+
+
+def _entry_of(view: Mapping[str, Any]) -> JournalEntry | None:
+    try:
+        peer = view["peer"]
+        return JournalEntry(
+            call=str(view["id"]),
+            account=str(view["account"]),
+            direction="in" if view["direction"] == "in" else "out",
+            peer=Peer(uri=str(peer["uri"]), number=peer["number"], display_name=peer["display_name"]),
+            created_at=datetime.fromisoformat(view["created_at"]),
+            tags=view["tags"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        log.error("an event of before does not describe a call: %r", error)
+        return None
 
 
 def steps_of(entry: JournalEntry) -> tuple[RecordRequest, ...]:

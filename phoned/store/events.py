@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from phoned.clock import rfc3339
-from phoned.events import Event
+from phoned.events import CallsTold, Event
 from phoned.plain import dumps, plain
 from phoned.store.database import Database, StoreFailed
 
@@ -83,25 +81,29 @@ class SqliteEventLog:
             log.error("events cannot be read: %s", error)
             return None
 
-    async def unfinished_calls(self) -> list[Mapping[str, Any]]:
-        def work(connection: sqlite3.Connection) -> list[Mapping[str, Any]]:
+    async def calls_told(self) -> CallsTold:
+        def work(connection: sqlite3.Connection) -> CallsTold:
             begun: dict[str, int] = {}
+            ended: set[str] = set()
             rows = connection.execute(
                 "SELECT seq, type, json_extract(data, '$.call.id') FROM event"
                 " WHERE type IN ('call.created', 'call.ended') ORDER BY seq"
             )
             for seq, type_, call in rows:
-                begun.pop(call, None)
                 if type_ == "call.created":
                     begun[call] = seq
+                else:
+                    begun.pop(call, None)
+                    ended.add(call)
             texts = (connection.execute("SELECT data FROM event WHERE seq = ?", (seq,)) for seq in begun.values())
-            return [json.loads(found.fetchone()[0])["call"] for found in texts]
+            unfinished = tuple(json.loads(found.fetchone()[0])["call"] for found in texts)
+            return CallsTold(unfinished=unfinished, ended=frozenset(ended))
 
         try:
             return await self._database.read(work)
         except StoreFailed as error:
             log.error("the calls of before cannot be read from the events: %s", error)
-            return []
+            return CallsTold()
 
     def _write(self, connection: sqlite3.Connection, rows: list[_Row], prune: bool) -> None:
         first = rows[0][0]

@@ -117,24 +117,24 @@ async def test_a_call_that_is_too_old_gets_its_bye(phones: Phones, file: Path) -
 
 
 @pytest.mark.parametrize(
-    ("damage", "lost"),
+    "damage",
     [
-        (lambda entry: entry.update(version=99), False),
-        (lambda entry: entry["dialog"]["dialog"].update(local_cseq="x"), True),
-        (lambda entry: entry["dialog"].update(version=2), True),
-        (lambda entry: entry.update(account="nobody"), True),
-        (lambda entry: entry.update(standing="early", dialog=None), True),
+        lambda entry: entry.update(version=99),
+        lambda entry: entry["dialog"]["dialog"].update(local_cseq="x"),
+        lambda entry: entry["dialog"].update(version=2),
+        lambda entry: entry.update(account="nobody"),
+        lambda entry: entry.update(standing="early", dialog=None),
     ],
 )
 async def test_damage_costs_the_call_and_nothing_else(
-    phones: Phones, file: Path, damage: Callable[[dict[str, Any]], object], lost: bool
+    phones: Phones, file: Path, damage: Callable[[dict[str, Any]], object]
 ) -> None:
     alice, call = await up(phones)
     await alice.stop(hand_over=True)
     spoil(file, damage)
     again, watch = await phones.online()
     types = [event.type for event in await ended(watch, again)]
-    assert types.count("call.lost") == types.count("call.ended") == int(lost)
+    assert types.count("call.lost") == types.count("call.ended") == 1
     assert again.calls.active() == 0
     await again.journal.settled()
     assert entries(file) == {}
@@ -164,6 +164,7 @@ async def test_what_rings_is_ended_before_a_hand_over_and_cancelled_after_a_cras
     assert alice.calls.view(call.id).state is CallState.ENDED
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("INSERT INTO journal VALUES (?, ?)", (call.id, json.dumps(kept)))
+        connection.execute("DELETE FROM event WHERE type = 'call.ended'")
     again, watch = await phones.online()
     assert again.phone.call(call.id).state is CallState.ENDED
     lost = [event for event in await ended(watch, again) if event.type == "call.lost"]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from phoned.calls.call import Call
 from phoned.calls.comeback import SOUND_S
 from phoned.calls.entry import JournalEntry, encode
+from phoned.events import CallsTold
 from phoned.media.events import Flowing
 from phoned.model import CallState, EndCause, Peer, RecordingView, StatsView
 from phoned.sip import events as sip
@@ -217,6 +218,23 @@ async def test_a_hand_over_leaves_what_is_up_and_ends_what_is_not() -> None:
 
 
 @virtual
+async def test_a_call_whose_end_was_told_is_over_whatever_the_journal_says() -> None:
+    world = CallWorld(clock=lambda: NOW)
+    world.journal.entries = {ENTRY.call: encode(ENTRY)}
+    world.journal.seen_at = NOW
+    world.log.before = CallsTold(ended=frozenset({ENTRY.call}))
+    await world.manager.restore({"a": 300.0})
+    await settle()
+    assert world.manager.find(ENTRY.call) is None
+    assert not [event for event in await world.events() if event.type.startswith("call.")]
+    assert len(world.core.of("hangup")) == 1, "the far end is still owed its BYE"
+    assert '"over"' in world.journal.entries[ENTRY.call]
+    world.manager.on_registered("a")
+    await settle()
+    assert world.journal.entries == {}
+
+
+@virtual
 async def test_a_call_that_was_told_and_never_written_down_is_ended_once() -> None:
     world = CallWorld(clock=lambda: NOW)
     view = {
@@ -229,7 +247,7 @@ async def test_a_call_that_was_told_and_never_written_down_is_ended_once() -> No
     }
     world.journal.entries = {ENTRY.call: encode(ENTRY)}
     world.journal.seen_at = NOW
-    world.log.unfinished = [view, {**view, "id": ENTRY.call}, {"id": "call_3"}]
+    world.log.before = CallsTold(unfinished=(view, {**view, "id": ENTRY.call}, {"id": "call_3"}))
     await world.manager.restore({"a": 300.0})
     (ended,) = [event for event in await world.events() if event.type == "call.ended"]
     told_of = ended.data["call"]

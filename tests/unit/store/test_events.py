@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phoned.events import Event, EventBus, EventLog, MemoryEventLog
+from phoned.events import CallsTold, Event, EventBus, EventLog, MemoryEventLog
 from phoned.ids import new_id
 from phoned.model import Peer
 from phoned.store.database import Database
@@ -107,18 +107,19 @@ async def mend_disk(database: Database) -> None:
     await database.write(lambda connection: connection.execute("DROP TRIGGER broken"))
 
 
-async def test_calls_whose_end_was_never_committed_are_known_to_the_next_process(database: Database) -> None:
+async def test_what_was_told_of_calls_is_known_to_the_next_process(database: Database) -> None:
     def told(seq: int, type_: str, call: str) -> Event:
         data = {"call": {"id": call, "account": "a"}}
         return Event(id=new_id("evt"), seq=seq, type=type_, time=datetime(2026, 1, 1, tzinfo=UTC), node="n", data=data)
 
     log = SqliteEventLog(database)
-    assert await log.unfinished_calls() == []
+    assert await log.calls_told() == CallsTold()
     types = (("call.created", "c1"), ("call.created", "c2"), ("call.ringing", "c1"), ("call.ended", "c1"))
     await log.append([told(seq, type_, call) for seq, (type_, call) in enumerate(types, 1)])
-    assert await SqliteEventLog(database).unfinished_calls() == [{"id": "c2", "account": "a"}]
+    left = CallsTold(unfinished=({"id": "c2", "account": "a"},), ended=frozenset({"c1"}))
+    assert await SqliteEventLog(database).calls_told() == left
     await database.close()
-    assert await log.unfinished_calls() == []
+    assert await log.calls_told() == CallsTold()
 
 
 async def test_a_full_disk_does_not_stop_events_and_they_are_written_later(
