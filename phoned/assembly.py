@@ -136,6 +136,7 @@ def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()
         codecs=tuple(CODECS[codec] for codec in media.codecs),
         ice=IceOptions(
             allow_loopback=media.allow_loopback,
+            relay_only=media.relay_only,
             stun_server=_stun(media.stun[0]) if media.stun else None,
             turn_server=_turn(media.turn[0], turn_secrets[0]) if media.turn and turn_secrets else None,
         ),

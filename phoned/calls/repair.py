@@ -148,6 +148,8 @@ class MediaRepair:
         self._packet_at: float | None = None
         self._path = Path.UNKNOWN
         self._trouble_at: float | None = None
+        self._unanswered_at: float | None = None
+        self._outbound_path = Path.UNKNOWN
         self._stall_told = self._refreshed = self._alarmed = False
         self._busy = self._failed = self._moved = self._gone = self._exhausted = False
         self._signalling_lost_at: float | None = None
@@ -218,7 +220,10 @@ class MediaRepair:
         match event:
             case media.PathTrouble(kind="consent", misses=0):
                 self._trouble_at = None
+                self._answered()
             case media.PathTrouble():
+                if event.kind == "consent" and self._unanswered_at is None:
+                    self._unanswered_at, self._outbound_path = now, Path.UNKNOWN
                 self._trouble_at = self._trouble_at or now
                 if self._path is Path.ALIVE:
                     self._path = Path.UNKNOWN
@@ -269,6 +274,8 @@ class MediaRepair:
             expects=pulse.expects,
             path=Path.DEAD if self._gone else self._path,
             trouble_at=self._trouble_at,
+            unanswered_at=self._unanswered_at,
+            outbound=self._outbound_path,
             grace_s=policy.grace_s,
             tier=self._tier,
             tier_at=self._tier_at,
@@ -367,7 +374,7 @@ class MediaRepair:
     def _carry_out(self, step: planning.Step, facts: CallFacts, pulse: Pulse) -> None:
         match step:
             case planning.Probe():
-                self._path = Path.CHECKING
+                self._path = self._outbound_path = Path.CHECKING
                 self._tasks.spawn("probe", self._probe())
             case planning.Reinvite(tier=0):
                 self._refreshed = True
@@ -390,12 +397,20 @@ class MediaRepair:
                 self._call.lose(step.reason, redial=step.redial)
 
     async def _probe(self) -> None:
-        answered = await self._media.probe()
+        found = Path.DEAD if await self._media.probe() is None else Path.ALIVE
+        if found is Path.ALIVE:
+            self._answered()
+        elif self._outbound_path is Path.CHECKING:
+            self._outbound_path = found
         if self._path is Path.CHECKING:  # else a packet was quicker
-            self._path = Path.DEAD if answered is None else Path.ALIVE
-            if self._path is Path.ALIVE:
+            self._path = found
+            if found is Path.ALIVE:
                 self._trouble_at = None
         self.reconsider()
+
+    def _answered(self) -> None:
+        """The far end gets what we send."""
+        self._unanswered_at, self._outbound_path = None, Path.UNKNOWN
 
     def _say(self, tier: Tier, *, pause: bool, cause: ModifyCause) -> None:
         """One re-INVITE with as much repair as is due."""
@@ -418,6 +433,7 @@ class MediaRepair:
         log.info("%s: media repair, tier %d", self._call.id, tier)
         self._tier, self._tier_at, self._before = tier, now, self._media.pulse()
         self._switched_at, self._paused = None, pause
+        self._answered()
         self._came_to_nothing = self._agreed = self._moved = self._gone = self._exhausted = False
 
     def _why(self) -> str:
@@ -427,6 +443,7 @@ class MediaRepair:
 
     def _rest(self) -> None:
         self._tier, self._path, self._trouble_at = 0, Path.UNKNOWN, None
+        self._answered()
         self._exhausted = self._came_to_nothing = self._failed = False
 
     def _recovered(self, pulse: Pulse) -> None:

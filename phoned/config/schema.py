@@ -93,6 +93,8 @@ class MediaConfig(Table):
     recordings_dir: FromState = Path("recordings")
     allow_loopback: Flag = False
     """127.0.0.1 is a candidate too."""
+    relay_only: Flag = False
+    """Media go through the TURN server and nowhere else (RFC 8828 section 5.2, mode 4)."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -100,6 +102,8 @@ class MediaConfig(Table):
             raise ValueError("codecs: name at least one")
         if len(set(self.codecs)) != len(self.codecs):
             raise ValueError("codecs: one is named twice")
+        if self.relay_only and not self.turn:
+            raise ValueError("relay_only: there is no way out without a server; add one to turn")
         return self
 
 

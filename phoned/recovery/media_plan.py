@@ -22,6 +22,9 @@ TIER_BUDGET_S: dict[Tier, float] = {1: 4.0, 2: 8.0}
 STORM_WINDOW_S, STORM_LIMIT, STORM_SPACING_S = 60.0, 3, 10.0
 REFRESH_AFTER_S = 3.0
 """The path answers, but no RTP comes: so long after the stall the dialog is refreshed once, without touching ICE."""
+UNHEARD_AFTER_S = 3.0
+"""We hear the far end, but consent checks go unanswered for so long: it is looked into whether it hears us. Waiting for
+consent to expire (RFC 7675, 30 s) is waiting for the far end to hang up."""
 ALARM_AFTER_S = 4.0
 """A far end that is there and says nothing for so long is told to people."""
 SWITCH_WAIT_S = 0.3
@@ -60,7 +63,11 @@ class CallFacts:
     """By what was agreed the far end sends."""
     path: Path = Path.UNKNOWN
     trouble_at: float | None = None
-    """Since when consent checks go unanswered, or the kernel refuses packets."""
+    """Since when consent checks go unanswered, or the kernel refuses packets, and nothing was heard."""
+    unanswered_at: float | None = None
+    """Since when consent checks go unanswered, whatever is heard."""
+    outbound: Path = Path.UNKNOWN
+    """What our own probes have said since then."""
     grace_s: float = 2.0
     """How long such trouble is borne while no RTP is expected that would tell more."""
     tier: Tier = 0
@@ -105,6 +112,16 @@ class CallFacts:
     def dead(self) -> bool:
         """What was in use will not carry a packet any more."""
         return self.failed or (self.stalled and self.path is Path.DEAD)
+
+    @property
+    def unanswered(self) -> bool:
+        """Too long for a few lost packets."""
+        return self.unanswered_at is not None and self.now >= self.unanswered_at + UNHEARD_AFTER_S
+
+    @property
+    def unheard(self) -> bool:
+        """Nothing that we send gets there, while what is sent to us does."""
+        return self.unanswered and self.outbound is Path.DEAD
 
     @property
     def probe_after_s(self) -> float:
@@ -176,7 +193,7 @@ def plan_media(facts: CallFacts) -> MediaPlan:
         return _exhausted(facts)
     if facts.tier:
         return _repairing(facts)
-    if facts.moved or facts.dead:
+    if facts.moved or facts.dead or facts.unheard:
         return _repair(facts)
     if not facts.expects:
         return _quiet(facts)
@@ -188,8 +205,13 @@ def _at_rest(facts: CallFacts) -> MediaState:
 
 
 def _flowing(facts: CallFacts) -> MediaPlan:
+    if facts.unanswered and facts.outbound is Path.UNKNOWN:
+        return MediaPlan(state=M.FLOWING, steps=(Probe(),))
     if facts.silence_s < facts.probe_after_s:
-        return MediaPlan(state=M.FLOWING, wake_at=facts.heard_at + facts.probe_after_s)
+        wake_at = facts.heard_at + facts.probe_after_s
+        if facts.unanswered_at is not None and not facts.unanswered:
+            wake_at = min(wake_at, facts.unanswered_at + UNHEARD_AFTER_S)
+        return MediaPlan(state=M.FLOWING, wake_at=wake_at)
     if facts.path is Path.UNKNOWN:
         return MediaPlan(state=M.FLOWING, steps=(Probe(),))
     return MediaPlan(state=M.FLOWING, wake_at=facts.heard_at + facts.stall_s)

@@ -3,7 +3,8 @@
 A phone on two uplinks with 50 ms round trip, Kamailio in the core, Chromium with JsSIP as the far end, everything in
 network namespaces (root is needed). Audio gaps are read off the wire at both ends and held against the ends' own
 counters. Samples are kept in ``build/bench/recovery.samples.json`` as they come: an interrupted run goes on, a finished
-row is not measured again until ``--fresh``.
+row is not measured again until ``--fresh``. The rows that apply are done to linphone, baresip and JsSIP as the phone,
+too, three times.
 
     make bench-recovery ARGS="--n 5" ROWS=handover,ws_kill
 """
@@ -13,25 +14,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench.recovery_rows import LIMITS, ROWS
+from tests.bench import recovery_phones as others
+from tests.bench.recovery_rows import LIMITS, ROWS, Figures
 from tests.bench.report import BUILD, Report, Row, arguments, progress, row
 from tests.network.harness.scene import Scene
 from tests.support.netns import why_not
 
-OTHERS = {"linphone": "linphonec", "baresip": "baresip", "jssip": "chromium"}
-"""Phones to compare with, and the program that each needs."""
 SAMPLES = BUILD / "recovery.samples.json"
 RTT_MS = 50.0
 GIVE_UP = 3
 """Repetitions of a row that may fail in a run before it is left alone."""
+OTHERS_N = 3
+"""Repetitions of a row with another phone: it may take `others.LIMIT_S` each time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,14 +75,14 @@ class Store:
         fresh.replace(self._path)
 
 
-def measure(scene: Scene, name: str, n: int, store: Store) -> None:
+def measure(name: str, once: Callable[[], Figures], n: int, store: Store) -> None:
     """Repeat a row until there are ``n`` samples; a repetition that fails is kept as a failure."""
     taken = store.of(name)
     failed = 0
     while len(taken.figures) < n and failed < GIVE_UP:
         load, began = os.getloadavg()[0], time.monotonic()
         try:
-            figures = ROWS[name](scene)
+            figures = once()
         except (RuntimeError, TimeoutError, AssertionError, OSError) as error:
             failed += 1
             taken.failures.append("\n".join([repr(error), *getattr(error, "__notes__", ())]))
@@ -109,22 +111,39 @@ def rows_of(name: str, taken: Taken) -> list[Row]:
     return made
 
 
+def rows_of_other(phone: str, taken: Taken) -> list[Row]:
+    """The figures of another phone; no limit is held against it."""
+    made = []
+    for figure in taken.figures[0] if taken.figures else ():
+        samples = [each[figure] for each in taken.figures]
+        late = sum(sample >= others.LIMIT_S * 1000 for sample in samples)
+        note = f"{late} of {len(samples)} not within {others.LIMIT_S:g} s" if late else ""
+        made.append(row(figure, samples, unit="ms", peer=phone, note=note))
+    return made
+
+
 def options(given: Sequence[str] | None) -> argparse.Namespace:
     """The command line; the environment may choose, too."""
     parser = arguments(__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--n", type=int, default=20, help="repetitions of each row")
     parser.add_argument("--rows", default=os.environ.get("ROWS", ""), help="some of " + ",".join(ROWS))
-    parser.add_argument("--peers", default=os.environ.get("PEERS", ""), help="some of " + ",".join(OTHERS))
+    parser.add_argument(
+        "--peers", default=os.environ.get("PEERS", ""), help="some of " + ",".join(others.ROWS) + ", or none"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs measured of these rows")
     chosen = parser.parse_args(given)
     if chosen.quick:
         chosen.n = min(chosen.n, 3)
     chosen.rows = chosen.rows.split(",") if chosen.rows else list(ROWS)
-    chosen.peers = chosen.peers.split(",") if chosen.peers else list(OTHERS)
-    unknown = [name for name in chosen.rows if name not in ROWS]
+    chosen.peers = [] if chosen.peers == "none" else chosen.peers.split(",") if chosen.peers else list(others.ROWS)
+    unknown = [name for name in chosen.rows if name not in ROWS] + [p for p in chosen.peers if p not in others.ROWS]
     if unknown:
-        parser.error(f"no such row: {', '.join(unknown)}")
+        parser.error(f"no such row or phone: {', '.join(unknown)}")
     return chosen
+
+
+def _other(once: others.Row, phone: str, scene: Scene) -> Figures:
+    return once(scene, phone)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -137,29 +156,33 @@ def main(given: Sequence[str] | None = None) -> int:
     report = Report(name="recovery")
     store = Store(SAMPLES)
     store.load()
-    for name in chosen.rows:
-        if chosen.fresh:
+    plan: dict[str, tuple[int, Callable[[Scene], Figures]]] = {name: (chosen.n, ROWS[name]) for name in chosen.rows}
+    for phone in chosen.peers:
+        reason = others.why_not(phone)
+        if reason is not None:
+            report.skip("every row", phone, reason)
+            continue
+        for name, once in others.ROWS[phone].items():
+            if name in chosen.rows:
+                plan[f"{phone}:{name}"] = (min(chosen.n, OTHERS_N), partial(_other, once, phone))
+    if chosen.fresh:
+        for name in plan:
             store.rows.pop(name, None)
-    missing = [name for name in chosen.rows if len(store.of(name).figures) < chosen.n]
+    missing = [name for name, (n, _) in plan.items() if len(store.of(name).figures) < n]
     if missing:
         with Scene(rtt_ms=RTT_MS) as scene:
             report.facts["rtt_ms"], report.facts["delayed_by"] = RTT_MS, scene.lab.delayed_by
             for name in missing:
-                progress(f"{name}: {(ROWS[name].__doc__ or '').splitlines()[0]}")
-                measure(scene, name, chosen.n, store)
-    for name in ROWS:
-        taken = store.rows.get(name)
-        if taken is None or not taken.figures:
-            report.skip(
-                f"{name}", "phoned", taken.failures[-1].splitlines()[0] if taken and taken.failures else "not measured"
-            )
-            continue
-        for made in rows_of(name, taken):
+                n, once_more = plan[name]
+                progress(name)
+                measure(name, partial(once_more, scene), n, store)
+    for name, taken in store.rows.items():
+        phone, _, own = name.rpartition(":")
+        if not taken.figures:
+            why = taken.failures[-1].splitlines()[0] if taken.failures else "not measured"
+            report.skip(own, phone or "phoned", why)
+        for made in rows_of_other(phone, taken) if phone else rows_of(name, taken):
             report.add(made)
-    for peer, needed in OTHERS.items():
-        if peer in chosen.peers:
-            there = shutil.which(needed) is not None
-            report.skip("every row", peer, "this bench cannot drive it" if there else f"{needed} is not installed")
     report.publish(as_json=chosen.json)
     return 1 if any(made.met is False for made in report.rows) else 0
 

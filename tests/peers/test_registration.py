@@ -128,3 +128,16 @@ def test_refuses_a_server_whose_certificate_nobody_vouches_for(kamailio: Kamaili
     assert kamailio.requests("REGISTER", USER) == []
     assert phone.account(ACCOUNT)["registration"]["last_error"]["cause"] == "tls"
     assert phone.http.get("/readyz").status_code == 503
+
+
+def test_an_expired_certificate_is_not_asked_for_again_and_again(start_phone: StartPhone) -> None:
+    with Kamailio(expired=True) as server:
+        phone = start_phone(phoned(account(server, secure=True)))
+        phone.events.wait_for("account.tls_error")
+        told = phone.events.wait_for("account.reconnecting")
+        assert told.data["cause"] == "tls"
+        assert told.data["next_in_s"] >= 20
+        view = phone.account(ACCOUNT)
+        assert view["registration"]["last_error"]["cause"] == "tls"
+        assert "expired" in view["registration"]["last_error"]["detail"]
+        assert server.requests("REGISTER", USER) == []

@@ -25,7 +25,8 @@ APT = {
     "npm": "npm",
     "baresip": "baresip-core",
     "sipp": "sip-tester",
-    "openssl": "openssl",
+    "turnserver": "coturn",
+    "linphone-daemon": "linphone-cli",
 }
 """Which Debian packages bring a program."""
 

@@ -28,7 +28,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +44,13 @@ Direction = Literal["in", "out", "both"]
 UPLINKS: tuple[Uplink, Uplink] = ("wifi", "lte")
 PLACES: tuple[Place, ...] = ("phone", "core", *UPLINKS)
 CORE_ADDRESS, CORE_ADDRESS_6 = "10.77.0.1", "fd77::1"
+DEAD_ADDRESS = "10.77.0.53"
+"""In the core; what is sent there vanishes."""
 METRIC = 100
 
 _RUN_NETNS = Path("/run/netns")
+_FILES = Path("/etc/netns")
+"""What lies in a folder here covers its namesake in /etc for `ip netns exec` (ip-netns(8))."""
 _CLONE_NEWNET = 0x40000000
 # netlink.h, nfnetlink_conntrack.h: delete without a filter forgets every connection
 _NETLINK_NETFILTER, _CT_DELETE, _NLM_F_REQUEST, _NLM_F_ACK = 12, 0x102, 1, 4
@@ -161,6 +165,7 @@ class Lab:
             _command(*self.inside(place, ["sysctl", "-qw", *settings]))
             self.ip(place, "link set lo up")
         self.ip("core", f"addr add {CORE_ADDRESS}/32 dev lo", f"addr add {CORE_ADDRESS_6}/128 dev lo nodad")
+        self.ip("core", f"route add blackhole {DEAD_ADDRESS}")
         for uplink in UPLINKS:
             self._connect(uplink)
             if uplink in self._nat:
@@ -270,6 +275,15 @@ class Lab:
                 yield
             finally:
                 _setns(home.fileno())
+
+    def names(self, known: Mapping[str, str]) -> None:
+        """The names, with their addresses, that can be resolved in the phone's namespace; for any other a server is
+        asked that never answers. Call it before the processes start that are to know, and again to change it."""
+        folder = _FILES / self.namespace("phone")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "resolv.conf").write_text(f"nameserver {DEAD_ADDRESS}\n")
+        # in place: running processes have this very file
+        (folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in known.items()))
 
     # ------------------------------------------------------------------ what happens to the phone
 
@@ -417,6 +431,7 @@ def _remove(namespace: str) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
+    shutil.rmtree(_FILES / namespace, ignore_errors=True)
 
 
 def _sweep() -> None:

@@ -13,7 +13,6 @@ from phoned.transport.flow import FlowTarget, HttpProxy, TlsPolicy
 from phoned.transport.websocket import WebSocketFlow
 from tests.integration.transport.servers import (
     QUICK,
-    Certificate,
     Ear,
     dialer,
     mute,
@@ -21,6 +20,7 @@ from tests.integration.transport.servers import (
     refused,
     sip_server,
 )
+from tests.support.certificate import Certificate
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from phoned.model import Cause
 from phoned.transport.flow import Flow, FlowError, FlowTarget, TlsPolicy
 from tests.integration.transport.servers import (
     QUICK,
-    Certificate,
     Ear,
     accept_upgrade,
     dialer,
@@ -22,6 +21,7 @@ from tests.integration.transport.servers import (
     refused,
     sip_server,
 )
+from tests.support.certificate import Certificate
 
 
 @pytest.fixture(scope="module")

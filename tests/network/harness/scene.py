@@ -20,7 +20,9 @@ from tests.peers.harness.browser import Browser, Page
 from tests.peers.harness.kamailio import Contact, Kamailio, password
 from tests.peers.harness.phone import ACCOUNT, PHONE_HZ, USER, account, play_tone, wait_flowing
 from tests.peers.harness.place import LabPlace
+from tests.peers.harness.rtpengine import Rtpengine
 from tests.peers.harness.sound import sine, write_wav
+from tests.peers.harness.turn import Coturn
 from tests.support.child import until
 from tests.support.daemon import PhonedProcess, SeenEvent
 from tests.support.netns import Lab, Place, Uplink
@@ -36,8 +38,11 @@ COUNTED_EVERY_S = 0.05
 class RoamingPhone(PhonedProcess):
     """`phoned run` in a namespace of a lab; it can be killed and started again on the same state."""
 
-    def __init__(self, lab: Lab, configuration: Mapping[str, Any], place: Place = "phone") -> None:
-        super().__init__({"media": {"allow_loopback": False}, **configuration}, secrets={"password": password(USER)})
+    def __init__(
+        self, lab: Lab, account: Mapping[str, Any], media: Mapping[str, Any] | None = None, place: Place = "phone"
+    ) -> None:
+        configuration = {"media": {"allow_loopback": False, **(media or {})}, "accounts": [dict(account)]}
+        super().__init__(configuration, secrets={"password": password(USER), "turn_password": Coturn.password})
         write_wav(self.media / "tone.wav", sine(PHONE_HZ, 2.0))
         self._lab = lab
         self._place: Place = place
@@ -187,17 +192,27 @@ class Story:
 
 
 class Scene:
-    """The lab and everything in it that outlives a story."""
+    """The lab and everything in it that outlives a story. Media go straight from end to end, or with ``anchored``
+    through rtpengine, or with ``relayed`` through coturn and nowhere else."""
 
-    def __init__(self, *, rtt_ms: float = 50.0, nat: Sequence[Uplink] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        rtt_ms: float = 50.0,
+        nat: Sequence[Uplink] = (),
+        anchored: bool = False,
+        relayed: bool = False,
+    ) -> None:
         self._stack = ExitStack()
         try:
             self.lab = self._stack.enter_context(Lab(rtt_ms=rtt_ms, start_on="wifi", nat=nat))
             core = LabPlace(self.lab, "core")
-            self.server = self._stack.enter_context(Kamailio(place=core))
+            rtpengine = self._stack.enter_context(Rtpengine(core)) if anchored else None
+            self.server = self._stack.enter_context(Kamailio(place=core, rtpengine=rtpengine, anchored=anchored))
             self.backup = self._stack.enter_context(Kamailio(place=core))
             self.at_phone = self._stack.enter_context(Tap(self.lab, "phone"))
             self.at_far = self._stack.enter_context(Tap(self.lab, "core"))
+            self._media = _relayed(self._stack.enter_context(Coturn(core))) if relayed else {}
         except BaseException:
             self._stack.close()
             raise
@@ -246,7 +261,7 @@ class Scene:
             self.page()
         table = account(self.server, recovery=recovery, **fields)
         try:
-            with RoamingPhone(self.lab, {"accounts": [table]}) as phone:
+            with RoamingPhone(self.lab, table, self._media) as phone:
                 try:
                     phone.start()
                     phone.wait_ready()
@@ -260,9 +275,13 @@ class Scene:
                 finally:
                     self.restore(both_uplinks=both_uplinks)
         finally:
-            if self._page is not None:
-                page, self._page = self._page, None
-                page.close()
+            self.close_page()
+
+    def close_page(self) -> None:
+        """The far end goes; the next call gets a new one."""
+        if self._page is not None:
+            page, self._page = self._page, None
+            page.close()
 
     def restore(self, *, both_uplinks: bool) -> None:
         """Undo whatever was done to network and servers."""
@@ -300,6 +319,12 @@ class Scene:
         done = self.lab.run("wifi", ["nft", "; ".join(rules)])
         assert done.returncode == 0, done.stderr
         return at
+
+
+def _relayed(server: Coturn) -> dict[str, Any]:
+    """``[media]`` of a phone that may use nothing but this server."""
+    turn = {"url": server.url, "username": server.username, "credential_file": "turn_password"}
+    return {"relay_only": True, "turn": [turn]}
 
 
 __all__ = ["ACCOUNT", "FAR", "USER", "Gaps", "RoamingPhone", "Scene", "Story"]

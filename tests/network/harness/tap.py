@@ -26,7 +26,8 @@ _ENOUGH = 60
 
 
 class Tap:
-    """Notes the CLOCK_MONOTONIC time of each RTP packet of a namespace, by direction."""
+    """Notes the CLOCK_MONOTONIC time of each RTP packet of a namespace, by direction; what stays inside it does not
+    count. RTP may be wrapped as ChannelData on its way to a TURN server (RFC 8656 section 12.4)."""
 
     def __init__(self, lab: Lab, place: Place) -> None:
         with lab.entered(place):
@@ -75,8 +76,8 @@ class Tap:
         while not self._stop.is_set():
             if not select.select([self._socket], [], [], 0.2)[0]:
                 continue
-            data, ancillary, _, (_, protocol, kind, *_) = self._socket.recvmsg(_ENOUGH, 64)
-            if protocol != _ETH_P_IP or not _is_rtp(data):
+            data, ancillary, _, (interface, protocol, kind, *_) = self._socket.recvmsg(_ENOUGH, 64)
+            if interface == "lo" or protocol != _ETH_P_IP or not _is_rtp(data):
                 continue
             at = time.monotonic()
             for level, type_, value in ancillary:
@@ -91,5 +92,10 @@ def _is_rtp(packet: bytes) -> bool:
     header = (packet[0] & 0x0F) * 4 if packet else 0
     if len(packet) < header + 10 or packet[9] != _UDP:
         return False
-    first, second = packet[header + 8], packet[header + 9]
+    payload = packet[header + 8 :]
+    if 0x40 <= payload[0] <= 0x4F:
+        payload = payload[4:]
+    if len(payload) < 2:
+        return False
+    first, second = payload[0], payload[1]
     return first >> 6 == 2 and not 64 <= second & 0x7F <= 95

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.peers.harness.kamailio import Kamailio, password
+from tests.peers.harness.place import HERE, Place
 from tests.peers.harness.sound import Sound, sine, write_wav
 from tests.support.child import Child, free_ports, program, until
 
 Json = dict[str, Any]
 MODULES = Path("/usr/lib/baresip/modules")
+REGISTER_S = 60
 
 
 class Baresip(Child):
-    """Registered once constructed. Controlled over its TCP socket: netstrings of JSON."""
+    """Registered once constructed. Controlled over its TCP socket: netstrings of JSON. With ``roams`` it listens on
+    whatever addresses there are, else on that of its place."""
 
     def __init__(
         self,
@@ -28,16 +31,19 @@ class Baresip(Child):
         tone_hz: float = 1000.0,
         auto_answer: bool = True,
         codecs: str = "PCMU/8000,PCMA/8000",
+        place: Place = HERE,
+        roams: bool = False,
     ) -> None:
         executable = program("baresip")
         super().__init__("baresip")
+        self._place = place
         control, sip = free_ports(2)
         # its file source stops at the end of the file
         write_wav(self.directory / "tone.wav", sine(tone_hz, 120))
         (self.directory / "config").write_text(
             "\n".join(
                 [
-                    f"sip_listen 127.0.0.1:{sip}",
+                    *([] if roams else [f"sip_listen {place.address}:{sip}"]),
                     f"audio_source aufile,{self.directory}/tone.wav",
                     f"audio_player aubridge,{user}",
                     "audio_alert aubridge,alert",
@@ -54,8 +60,8 @@ class Baresip(Child):
             )
         )
         (self.directory / "accounts").write_text(
-            f"<{kamailio.aor(user)}>;auth_user={user};auth_pass={password(user)};regint=120;audio_codecs={codecs}"
-            f';outbound="sip:127.0.0.1:{kamailio.udp_port};transport=udp"'
+            f"<{kamailio.aor(user)}>;auth_user={user};auth_pass={password(user)};regint={REGISTER_S};audio_codecs={codecs}"
+            f';outbound="sip:{kamailio.address}:{kamailio.udp_port};transport=udp"'
             f";answermode={'auto' if auto_answer else 'manual'}\n"
         )
         (self.directory / "contacts").touch()
@@ -64,8 +70,9 @@ class Baresip(Child):
         self._buffer = b""
         self._control: socket.socket | None = None
         try:
-            self.spawn([executable, "-f", str(self.directory)], environment={"HOME": str(self.directory)})
-            self._control = self.until(lambda: _connect(control), "control socket")
+            argv = place.inside([executable, "-f", str(self.directory)])
+            self.spawn(argv, environment={"HOME": str(self.directory)})
+            self._control = self.until(lambda: self._connect(control), "control socket")
             self.until(lambda: kamailio.contacts(user), "is registered")
         except BaseException:
             self.close()
@@ -144,9 +151,9 @@ class Baresip(Child):
                 self._buffer = self._buffer[end + 1 :]
                 (self._events if message.get("event") else self._answers).append(message)
 
-
-def _connect(port: int) -> socket.socket | None:
-    try:
-        return socket.create_connection(("127.0.0.1", port), 1.0)
-    except OSError:
-        return None
+    def _connect(self, port: int) -> socket.socket | None:
+        try:
+            with self._place.entered():
+                return socket.create_connection(("127.0.0.1", port), 1.0)
+        except OSError:
+            return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 
 from tests.peers.harness.place import HERE, Place
 from tests.peers.harness.rtpengine import Rtpengine
+from tests.support.certificate import Certificate
 from tests.support.child import Child, free_ports, program
 
 CONFIGURATION = Path(__file__).parent.parent / "kamailio.cfg"
@@ -60,7 +60,8 @@ class Contact:
 
 
 class Kamailio(Child):
-    """A SIP server; ready once constructed. Every user of ``users`` has the password that `password` tells."""
+    """A SIP server; ready once constructed. Every user of ``users`` has the password that `password` tells. With
+    ``anchored`` the media of calls between WebSockets go through rtpengine, too; ``expired``: its certificate is."""
 
     domain = "pbx.test"
 
@@ -68,26 +69,21 @@ class Kamailio(Child):
         self,
         *,
         rtpengine: Rtpengine | None = None,
+        anchored: bool = False,
         users: Sequence[str] = USERS,
         defines: Mapping[str, str] | None = None,
         min_expires_s: int = 5,
         ping_silence_s: int = 20,
+        expired: bool = False,
         place: Place = HERE,
     ) -> None:
-        executable, openssl = program("kamailio"), program("openssl")
+        executable = program("kamailio")
         super().__init__("kamailio")
         self._place = place
-        address = place.address
+        self.address = address = place.address
         self.udp_port, self.ws_port, self.wss_port = free_ports(3)
-        self.ca_file = self.directory / "certificate.pem"
-        key = self.directory / "key.pem"
-        names = f"subjectAltName=DNS:{self.domain},DNS:localhost,IP:{address}"
-        command = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={self.domain}"
-        subprocess.run(
-            [openssl, *command.split(), "-addext", names, "-keyout", str(key), "-out", str(self.ca_file)],
-            check=True,
-            capture_output=True,
-        )
+        certificate = Certificate(self.directory, self.domain, "localhost", address, expired=expired)
+        self.ca_file = certificate.file
         values = {
             "LISTEN_UDP": f"udp:{address}:{self.udp_port}",
             "LISTEN_WS": f"tcp:{address}:{self.ws_port}",
@@ -95,7 +91,7 @@ class Kamailio(Child):
             "DOMAIN": f'"{self.domain}"',
             "CONTROL": f'"unix:{self.directory}/control"',
             "CERTIFICATE": f'"{self.ca_file}"',
-            "PRIVATE_KEY": f'"{key}"',
+            "PRIVATE_KEY": f'"{certificate.key_file}"',
             "MIN_EXPIRES": str(min_expires_s),
             "PING_SILENCE": str(ping_silence_s),
             "USERS": " ".join(f'$sht(users=>{user}) = "{password(user)}";' for user in users),
@@ -103,6 +99,8 @@ class Kamailio(Child):
         }
         if rtpengine is not None:
             values |= {"WITH_RTPENGINE": "1", "RTPENGINE": f'"udp:127.0.0.1:{rtpengine.control_port}"'}
+        if anchored:
+            values |= {"ANCHORED": "1"}
         switches = [part for name, value in values.items() for part in ("-A", f"{name}={value}")]
         directories = ["-Y", str(self.directory), "-w", str(self.directory)]
         # Kamailio closes after each answer
@@ -140,12 +138,12 @@ class Kamailio(Child):
     @property
     def ws_url(self) -> str:
         """The outbound proxy, without TLS."""
-        return f"ws://{self._place.address}:{self.ws_port}/"
+        return f"ws://{self.address}:{self.ws_port}/"
 
     @property
     def wss_url(self) -> str:
         """The outbound proxy over TLS; `ca_file` signs it."""
-        return f"wss://{self._place.address}:{self.wss_port}/"
+        return f"wss://{self.address}:{self.wss_port}/"
 
     def aor(self, user: str) -> str:
         """The SIP URI of a user."""

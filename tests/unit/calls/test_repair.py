@@ -377,6 +377,31 @@ async def test_trouble_of_a_held_path_has_a_grace_and_ends_when_it_answers() -> 
     assert len(await scene.told("call.reconnected")) == 1
 
 
+@virtual
+async def test_a_far_end_that_does_not_hear_us_is_offered_another_path() -> None:
+    scene = await Scene.set_up()
+    for misses in (1, 2):
+        scene.media.emit(media.PathTrouble(kind="consent", detail="", misses=misses))
+        await asyncio.sleep(1.4)
+    scene.media.emit(media.PathTrouble(kind="consent", detail="", misses=0))
+    await asyncio.sleep(5)
+    assert (scene.media.probes, scene.said) == (0, []), "some packets were lost, no more"
+    scene.media.answers = [0.02]
+    scene.media.emit(media.PathTrouble(kind="consent", detail="", misses=1))
+    await asyncio.sleep(5)
+    assert (scene.media.probes, scene.said) == (1, []), "a probe got there"
+    scene.media.emit(media.PathTrouble(kind="consent", detail="", misses=1))
+    await asyncio.sleep(2.9)
+    assert scene.media.probes == 1
+    await asyncio.sleep(0.6)
+    assert (scene.media.probes, scene.said, scene.state()) == (2, ["media"], MediaState.RESTARTING)
+    scene.world.modified(scene.call, MEDIA)
+    scene.land()
+    await asyncio.sleep(10)
+    assert (scene.said, scene.state()) == (["media"], MediaState.FLOWING)
+    assert len(await scene.told("call.reconnected")) == 1
+
+
 @pytest.mark.behaviour("W9")
 @pytest.mark.behaviour("O8")
 @pytest.mark.behaviour("L7")

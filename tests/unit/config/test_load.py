@@ -309,6 +309,7 @@ def test_a_table_that_is_no_table_is_an_error_and_no_crash(folder: Folder, text:
         ("[media]\ncodecs = ['opus', 'opus']", "twice"),
         ("[media]\nstun = ['example.org']", "not a stun server"),
         ("[media]\nturn = [{url = 'stun:x', username = 'u', credential_file = 'ok.secret'}]", "not a turn server"),
+        ("[media]\nrelay_only = true", "no way out without a server"),
         ("[[incoming]]\ncode = 200", "300 to 699"),
     ],
 )

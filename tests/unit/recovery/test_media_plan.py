@@ -142,6 +142,17 @@ def test_a_quiet_path_in_trouble_is_probed_and_restarted_after_a_grace() -> None
     assert of(1, **held, path=Path.DEAD, grace_s=0.5).steps == (Reinvite(tier=1),)
 
 
+def test_who_is_heard_and_does_not_hear_is_looked_into_before_consent_expires() -> None:
+    assert of(0, unanswered_at=NOW - 2.9).wake_at == pytest.approx(NOW + 0.1)
+    asked = {"unanswered_at": NOW - 3}
+    assert of(0, **asked).steps == (Probe(),)
+    assert of(0, **asked, outbound=Path.CHECKING).steps == ()
+    assert of(0, **asked, outbound=Path.ALIVE).steps == ()
+    assert of(0, **asked, outbound=Path.DEAD) == MediaPlan(state=M.RESTARTING, steps=(Reinvite(tier=1),))
+    assert of(0, **asked, outbound=Path.DEAD, signalling=False).state is M.WAIT_SIGNALLING
+    assert of(0, unanswered_at=NOW - 1, outbound=Path.DEAD).steps == (), "that was another time"
+
+
 def test_slow_streams_are_probed_later() -> None:
     assert of(0.5, stall_s=2.5).wake_at == NOW - 0.5 + 0.625
     assert of(0.7, stall_s=2.5).steps == (Probe(),)
@@ -188,6 +199,8 @@ facts = st.builds(
     came_to_nothing=st.booleans(),
     switched_at=st.one_of(st.none(), st.floats(NOW - 10, NOW)),
     trouble_at=st.one_of(st.none(), st.floats(NOW - 10, NOW)),
+    unanswered_at=st.one_of(st.none(), st.floats(NOW - 10, NOW)),
+    outbound=st.sampled_from(list(Path)),
     exhausted=st.booleans(),
     on_failed=st.sampled_from(["keep", "hangup", "redial"]),
 )
