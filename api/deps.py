@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from api.access import Access, Principal
 from api.gate import admit, principal
 from api.idempotency import Idempotency
+from api.metrics import Metrics
 from phoned.events import EventBus
 from phoned.plain import dumps, plain
 from phoned.service import PhoneControl
@@ -36,6 +37,7 @@ class Services:
     phone: PhoneControl
     bus: EventBus
     access: Access
+    metrics: Metrics
     idempotency: Idempotency = field(default_factory=Idempotency)
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False

@@ -18,7 +18,9 @@ from api.deps import Services
 from api.gate import Gate
 from api.http import KEEP_ALIVE_S, HttpProtocol, WebSocketProtocol
 from api.listeners import BACKLOG, Listeners, open_listeners
+from api.metrics import Metrics
 from api.security import MAX_BODY, MAX_HEAD, Policy
+from phoned.events import Subscription
 from phoned.service import Context
 from phoned.store.tokens import TokenStore
 
@@ -30,9 +32,10 @@ PING_S = 20.0
 class RunningApi:
     """One running API. Driven by `ApiService`: `start`, `stop`."""
 
-    def __init__(self, context: Context, config: ApiConfig) -> None:
+    def __init__(self, context: Context, config: ApiConfig, events: Subscription) -> None:
         self._context = context
         self._config = config
+        self._events = events
         self.services: Services | None = None
         """What the routes share, while it runs."""
         self._server: _Server | None = None
@@ -49,12 +52,15 @@ class RunningApi:
         self._listeners = open_listeners(config, context.runtime_dir, os.environ)
         policy = Policy(ports=self._listeners.ports, hosts=config.allowed_hosts, origins=config.allowed_origins)
         access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s)
-        self.services = Services(phone=context.phone, bus=context.bus, access=access)
+        metrics = Metrics(context.phone, context.bus, self._events)
+        metrics.start()
+        self.services = Services(phone=context.phone, bus=context.bus, access=access, metrics=metrics)
         self._server = _Server(build_app(self.services, policy, version=context.phone.status().version))
         try:
             await self._server.open(self._listeners)
         except BaseException:
             self._listeners.close()
+            await metrics.stop()
             raise
         where = ", ".join(_name(name) for name in (sock.getsockname() for sock in self._listeners.sockets))
         log.info("control API on %s", where)
@@ -68,6 +74,7 @@ class RunningApi:
             stream.close()
         server, self._server = self._server, None
         await server.close(budget_s)
+        await self.services.metrics.stop()
         self._listeners.close()
 
 

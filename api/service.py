@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from api.server import RunningApi
 
 
+BACKLOG = 10_000
+
+
 class ApiService:
     """The plug-in (its class) and one API (its instance). Driven by the daemon: `create`, `start`, `stop`."""
 
@@ -29,6 +32,8 @@ class ApiService:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._events = context.bus.subscribe(BACKLOG)
+        """For the metrics: nothing that happened while the rest was loaded shall be missing."""
         self._running: RunningApi | None = None
 
     @classmethod
@@ -51,10 +56,11 @@ class ApiService:
         await asyncio.to_thread(import_module, "api.server")
         from api.server import RunningApi
 
-        self._running = RunningApi(self._context, self._context.config)
+        self._running = RunningApi(self._context, self._context.config, self._events)
         await self._running.start()
 
     async def stop(self, budget_s: float) -> None:
         """End the event streams, let running requests finish within the budget, then cut them off."""
         if self._running is not None:
             await self._running.stop(budget_s)
+        self._events.close()

@@ -92,7 +92,7 @@ class Subscription:
 
     def __init__(self, bus: EventBus, capacity: int) -> None:
         self._bus = bus
-        self._capacity = capacity
+        self.capacity = capacity
         self._queue: deque[Event] = deque()
         self._wake = asyncio.Event()
         self._closed = False
@@ -103,7 +103,7 @@ class Subscription:
         """Called by the bus alone."""
         if self._closed:
             return
-        if len(self._queue) >= self._capacity:
+        if len(self._queue) >= self.capacity:
             self.overflowed = True
             self.close()
             return

@@ -6,6 +6,7 @@ import asyncio
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 
 from api import answers
@@ -23,6 +24,7 @@ LINKS = {
     "recordings": "/v1/recordings",
     "network": "/v1/network",
     "events": "/v1/events",
+    "metrics": "/metrics",
     "events_websocket": "/v1/events/ws",
     "tickets": "/v1/tickets",
     "openapi": "/openapi.json",
@@ -68,6 +70,12 @@ async def tickets(api: Api, caller: Caller) -> Response:
 async def problems(slug: str) -> Response:
     """What a problem type means and what to do about it."""
     return PlainTextResponse(page(slug))
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["system"])
+async def metrics(api: Api) -> Response:
+    """Counters and gauges in the text format of Prometheus."""
+    return Response(api.metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/openapi.json", include_in_schema=False)
