@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 
 from api.access import Access, Principal
+from api.feed import BACKLOG
 from api.gate import admit, principal
 from api.idempotency import Idempotency
 from api.metrics import Metrics
@@ -42,6 +43,8 @@ class Services:
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False
     keepalive_s: float = 15.0
+    feed_backlog: int = BACKLOG
+    """How many events a reader may be behind."""
 
 
 def services(connection: HTTPConnection) -> Services:

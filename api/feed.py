@@ -15,7 +15,9 @@ from phoned.ids import new_id
 from phoned.plain import envelope, plain
 from phoned.service import PhoneControl
 
-BACKLOG = 256
+BACKLOG = 4096
+"""Events come in bursts: a reader that is quick must not be cut off when the server of some hundred accounts goes. They
+are the same objects for all readers."""
 PAGE = 256
 
 

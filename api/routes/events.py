@@ -91,7 +91,7 @@ async def events(
         raise Draining("the daemon is stopping")
     if last_event_id:
         after = parse_seq(last_event_id, "/header/Last-Event-ID")
-    return EventStream(api, Feed(api.phone, api.bus, after))
+    return EventStream(api, Feed(api.phone, api.bus, after, backlog=api.feed_backlog))
 
 
 @plain_routes.get("/ws", include_in_schema=False)
@@ -107,7 +107,8 @@ async def websocket(socket: WebSocket, api: Api) -> None:
     if api.stopping:
         raise Draining("the daemon is stopping")
     text = socket.query_params.get("after")
-    feed = Feed(api.phone, api.bus, None if text is None else parse_seq(text, "/query/after"))
+    place = None if text is None else parse_seq(text, "/query/after")
+    feed = Feed(api.phone, api.bus, place, backlog=api.feed_backlog)
     await socket.accept(subprotocol=choose(socket.scope["subprotocols"]))
     loop = asyncio.get_running_loop()
 

@@ -16,7 +16,7 @@ from typing import Literal
 from phoned.accounts import figures
 from phoned.accounts.gate import AccountGate
 from phoned.accounts.news import AccountNews
-from phoned.accounts.ping import Heartbeat, keep_pinging
+from phoned.accounts.ping import FlowWatch
 from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling, ping_interval_s, refresh_in_s
 from phoned.accounts.tracked import FlowPair, TrackedFlow
 from phoned.accounts.views import proxy_view, registration_view
@@ -74,8 +74,7 @@ class Account:
         )
         self._flows = FlowPair()
         self._dialling: asyncio.Task[None] | None = None
-        self._ping: asyncio.Task[None] | None = None
-        self._load_changed = asyncio.Event()
+        self._watch = FlowWatch(self._tasks, policy)
         self._timer: asyncio.TimerHandle | None = None
         self._unregister_by: float | None = None
         self._network_up = True
@@ -155,8 +154,10 @@ class Account:
 
     @property
     def settled(self) -> bool:
-        """True while the flow in use is not about to be replaced."""
-        return self.state is S.ONLINE and self._flows.candidate is None and self._dialling is None
+        """True while there is a flow in use and it is not about to be replaced. An account that is off keeps one for
+        the calls that are up."""
+        good = self.state is S.ONLINE or (self.state is S.OFF and self.flow is not None)
+        return good and self._flows.candidate is None and self._dialling is None
 
     @property
     def repairing(self) -> bool:
@@ -226,7 +227,7 @@ class Account:
         calls_up = self._listener.calls_up(self.id)
         for tracked in self._flows.all():
             tracked.flow.set_user_timeout(figures.USER_TIMEOUT_S if calls_up else 0)
-        self._load_changed.set()
+        self._watch.load_changed()
         self._reconsider()
 
     def _on_registered(self, tracked: TrackedFlow, event: Registered) -> None:
@@ -262,8 +263,8 @@ class Account:
     def _lost(self, tracked: TrackedFlow, cause: Cause, detail: str) -> None:
         """A flow is gone: what was to follow it does."""
         if self._flows.drop(tracked):
-            self._stop_ping()
-        if self.desired == "unregistered" or self._gate.gave_up:
+            self._watch.stop()
+        if self._gate.gave_up or (self.desired == "unregistered" and not self._listener.calls_up(self.id)):
             return
         if tracked.answer_by is None and tracked.registered is None and self._gate.gate in (Gate.AUTH, Gate.THROTTLED):
             return  # a server that told us to come back later closed the socket meanwhile
@@ -347,8 +348,10 @@ class Account:
                 self._cancel_dial()
             case planning.Register():
                 self._register(self._flows.find(step.generation))
+            case planning.CarryCalls():
+                self._carry_calls(self._flows.find(step.generation), watch=True)
             case planning.AdoptFlow():
-                self._stop_ping()
+                self._watch.stop()
                 self._flows.swap()
             case planning.AbortFlow():
                 self._abort(self._flows.find(step.generation), step.cause)
@@ -379,7 +382,7 @@ class Account:
         self._gate.well()
         self._proxies.succeeded()
         tracked.stable = asyncio.get_running_loop().call_later(figures.STABLE_S, self._gate.lasted)
-        self._ping = self._tasks.spawn("ping", keep_pinging(tracked.flow, self._policy, self._heartbeat(tracked)))
+        self._watch_over(tracked)
         self._news.registered(self._now(), self._gate.failures, never_left=never_left)
         self._listener.on_registered(self.id)
 
@@ -408,13 +411,21 @@ class Account:
             return
         first = tracked.register_within_s is not None
         tracked.answer_by = self._now() + (tracked.register_within_s or self._policy.keepalive_timeout_s)
-        tracked.register_within_s = None
         self._signaling.register(self.id, tracked.flow)
-        if first and self._listener.calls_up(self.id) and tracked.flow.is_open:
+        if first:
             # re-registering alone never repairs a dialog: the re-INVITEs ride right behind the REGISTER
-            # (the wishes first, so that what waits anyway and the repair go out as one)
+            self._carry_calls(tracked)
+
+    def _carry_calls(self, tracked: TrackedFlow | None, *, watch: bool = False) -> None:
+        """The dialogs move to a new flow. The wishes first, so that what waits anyway and the repair go out as one."""
+        if tracked is None:
+            return
+        tracked.register_within_s = None
+        if self._listener.calls_up(self.id) and tracked.flow.is_open:
             self._listener.on_flow_ready(self.id)
             self._signaling.move_account(self.id, tracked.flow)
+        if watch:
+            self._watch_over(tracked)
 
     def _unregister(self) -> None:
         self._unregister_by = self._now() + figures.UNREGISTER_BUDGET_S
@@ -432,26 +443,24 @@ class Account:
     def _abort(self, tracked: TrackedFlow | None, cause: Cause) -> None:
         if tracked is None:
             return
-        replaced = (
-            tracked is self._flows.candidate
-            and self._flows.in_use is not None
-            and self._flows.in_use.registered is not None
-        )
+        in_use = self._flows.in_use
+        replaced = tracked is self._flows.candidate and in_use is not None and in_use.registered is not None
         overdue = tracked.answer_by is not None
         if replaced and not overdue:
             self._flows.drop(tracked)  # the flow that its successor has replaced: nothing is lost with it
         else:
-            self._lost(tracked, cause, f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s")
+            within = f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s"
+            self._lost(tracked, cause, within if overdue else "doubted")
         tracked.flow.abort(cause, "abandoned")
 
     def _close_flow(self, tracked: TrackedFlow | None) -> None:
         if tracked is None:
             return
         if self._flows.drop(tracked):
-            self._stop_ping()
+            self._watch.stop()
         tracked.flow.close()
 
-    def _heartbeat(self, tracked: TrackedFlow) -> Heartbeat:
+    def _watch_over(self, tracked: TrackedFlow) -> None:
         def interval_s() -> float:
             return ping_interval_s(self._policy, tracked.registered, self._listener.calls_up(self.id))
 
@@ -459,9 +468,7 @@ class Account:
             self._doubt(tracked, Cause.PING)
             self._reconsider()
 
-        return Heartbeat(
-            interval_s=interval_s, load_changed=self._load_changed, on_missed=missed, on_answered=self._reconsider
-        )
+        self._watch.start(tracked.flow, interval_s, on_missed=missed, on_answered=self._reconsider)
 
     # --- bookkeeping
 
@@ -475,11 +482,6 @@ class Account:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _stop_ping(self) -> None:
-        if self._ping is not None and self._ping is not asyncio.current_task():
-            self._ping.cancel()
-        self._ping = None
 
     def _cancel_dial(self) -> None:
         if self._dialling is not None and self._dialling is not asyncio.current_task():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from phoned.accounts.policy import AccountPolicy
 from phoned.model import Cause
+from phoned.tasks import Tasks
 from phoned.transport.flow import Flow, FlowError
 
 FIRST_GUESS_S = 0.25
@@ -24,6 +25,41 @@ class Heartbeat:
     """Set when `interval_s` may tell another figure now; a long rest is cut short for it."""
     on_missed: Callable[[], None]
     on_answered: Callable[[], None]
+
+
+class FlowWatch:
+    """The heartbeat of the flow in use. Driven by its account: `start`, `stop`, `load_changed`."""
+
+    def __init__(self, tasks: Tasks, policy: AccountPolicy) -> None:
+        self._tasks = tasks
+        self._policy = policy
+        self._task: asyncio.Task[None] | None = None
+        self._load_changed = asyncio.Event()
+
+    def start(
+        self,
+        flow: Flow,
+        interval_s: Callable[[], float],
+        *,
+        on_missed: Callable[[], None],
+        on_answered: Callable[[], None],
+    ) -> None:
+        """Ping this flow from now on, and no other."""
+        self.stop()
+        heartbeat = Heartbeat(
+            interval_s=interval_s, load_changed=self._load_changed, on_missed=on_missed, on_answered=on_answered
+        )
+        self._task = self._tasks.spawn("ping", keep_pinging(flow, self._policy, heartbeat))
+
+    def load_changed(self) -> None:
+        """The interval is another one now."""
+        self._load_changed.set()
+
+    def stop(self) -> None:
+        """Ping no more."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._task = None
 
 
 async def keep_pinging(flow: Flow, policy: AccountPolicy, heartbeat: Heartbeat) -> None:

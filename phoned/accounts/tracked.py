@@ -56,6 +56,7 @@ class TrackedFlow:
             answer_by=self.answer_by,
             refresh_at=self.refresh_at,
             suspect=self._suspect,
+            fresh=self.register_within_s is not None,
         )
 
     def end(self) -> None:

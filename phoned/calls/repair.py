@@ -35,6 +35,8 @@ LEAST_S = 0.001
 """Sums of floats may name a time that has just passed."""
 MAX_STEPS = 8
 """Plans in a row without anything coming from outside; more is a bug, and is logged."""
+CONSENT_SHOWS_S = 5.0
+"""By then a dead path has missed consent checks: three of them, 1.5 s apart, each answered within half a second."""
 _OWN_STATES = frozenset({MediaState.FLOWING, MediaState.QUIET, MediaState.STALLED})
 """The media session itself reports these."""
 
@@ -319,6 +321,8 @@ class MediaRepair:
         if not (self._tier or self._exhausted) or not pulse.ready:
             return False
         before = self._before
+        if self._exhausted and not pulse.expects:
+            return pulse.consented and self._now() >= self._tier_at + CONSENT_SHOWS_S
         if self._exhausted:
             return pulse.heard_at is not None and pulse.heard_at > self._tier_at
         if pulse.ice_generation <= before.ice_generation:

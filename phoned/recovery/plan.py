@@ -45,6 +45,8 @@ class FlowFacts:
     refresh_at: float | None = None
     suspect: Cause | None = None
     """Why it is doubted."""
+    fresh: bool = False
+    """Nothing was said on it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,13 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CarryCalls:
+    """Move the dialogs to this flow without a REGISTER: the account is off, its calls are not."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptFlow:
     """The candidate takes the place of the flow in use; dialogs move with it."""
 
@@ -120,7 +129,7 @@ class Unregister:
     """Remove the binding."""
 
 
-Step = DialFlow | CancelDial | Register | AdoptFlow | AbortFlow | CloseFlow | Unregister
+Step = DialFlow | CancelDial | Register | CarryCalls | AdoptFlow | AbortFlow | CloseFlow | Unregister
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,13 +229,30 @@ def _leave(facts: AccountFacts) -> Plan:
     """The account is not wanted, or its attempts are spent."""
     if facts.unregister_by is not None and facts.now < facts.unregister_by and facts.flow is not None:
         return Plan(state=S.UNREGISTERING, wake_at=facts.unregister_by)
+    if facts.flow is not None and facts.flow.registered and not facts.gave_up and facts.unregister_by is None:
+        return Plan(state=S.UNREGISTERING, steps=(*_drop_attempt(facts), Unregister()))
+    if facts.calls_up and not facts.wanted:
+        return _for_calls(facts)
     steps = list(_drop_attempt(facts))
-    if facts.flow is not None:
-        if facts.flow.registered and not facts.gave_up and facts.unregister_by is None:
-            return Plan(state=S.UNREGISTERING, steps=(*steps, Unregister()))
-        if not facts.calls_up:
-            steps.append(CloseFlow(generation=facts.flow.generation))
+    if facts.flow is not None and not facts.calls_up:
+        steps.append(CloseFlow(generation=facts.flow.generation))
     return Plan(state=S.OFF, steps=tuple(steps))
+
+
+def _for_calls(facts: AccountFacts) -> Plan:
+    """Off, but calls are up: they need a flow to be repaired and ended over, and no binding."""
+    flow = facts.flow
+    if facts.candidate is not None:
+        return Plan(state=S.OFF, steps=(CloseFlow(generation=facts.candidate.generation),))
+    if not facts.network_up or facts.dialling:
+        return Plan(state=S.OFF)
+    if flow is not None and flow.suspect is None:
+        return Plan(state=S.OFF, steps=(CarryCalls(generation=flow.generation),) if flow.fresh else ())
+    if facts.gated:
+        return Plan(state=S.OFF, wake_at=facts.gate_until)
+    if flow is not None:
+        return Plan(state=S.OFF, steps=(AbortFlow(generation=flow.generation, cause=flow.suspect or Cause.CLOSED),))
+    return Plan(state=S.OFF, steps=(DialFlow(proxy=facts.proxy),))
 
 
 def _drop_attempt(facts: AccountFacts) -> tuple[Step, ...]:

@@ -21,12 +21,12 @@ SETTLE_S = 3.0
 
 
 @contextmanager
-def exchange(users: int) -> Iterator[tuple[str, str]]:
-    """The exchange's URL and domain."""
+def exchange(users: int) -> Iterator[tuple[str, str, End]]:
+    """The exchange's URL and domain, and its process."""
     with End("tests.bench.end_sandbox", str(users), core=1) as sandbox:
         where = sandbox.ask(do="start")
         try:
-            yield where["url"], where["domain"]
+            yield where["url"], where["domain"], sandbox
         finally:
             sandbox.ask(do="stop")
 
@@ -50,7 +50,7 @@ def one_account(report: Report, *, rounds: int) -> None:
     """``ready_ms`` and ``idle_1_rss_mb``."""
     ready: list[float] = []
     memory: list[float] = []
-    with exchange(1) as (url, domain):
+    with exchange(1) as (url, domain, _):
         for number in range(rounds):
             with phone(url, domain, 1) as process:
                 began = time.monotonic()
@@ -66,7 +66,7 @@ def one_account(report: Report, *, rounds: int) -> None:
 
 def many_accounts(report: Report, *, accounts: int, seconds: float) -> None:
     """``idle_500_cpu_pct`` and ``idle_500_rss_mb``."""
-    with exchange(accounts) as (url, domain), phone(url, domain, accounts) as process:
+    with exchange(accounts) as (url, domain, _), phone(url, domain, accounts) as process:
         began = time.monotonic()
         process.start(timeout_s=60.0)
         pid = process.process.pid

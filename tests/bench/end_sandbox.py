@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from urllib.parse import urlsplit
 
 from phoned.sandbox.server import Sandbox
 from tests.bench.end import Json, serve
@@ -17,11 +19,21 @@ def main() -> None:
     """Serve."""
     users = {user(number): user(number) for number in range(int(sys.argv[1]))}
     sandbox = Sandbox(users=users)
+    port = 0
 
     async def do(verb: str, order: Json) -> Json:
+        nonlocal sandbox, port
         match verb:
             case "start":
-                return {"url": await sandbox.start(), "domain": sandbox.domain}
+                url = await sandbox.start()
+                port = urlsplit(url).port or 0
+                return {"url": url, "domain": sandbox.domain}
+            case "away":  # ended and, so many seconds later, started anew without a memory
+                await sandbox.stop()
+                sandbox = Sandbox(users=users)
+                await asyncio.sleep(float(order["seconds"]))
+                await sandbox.start(port=port)
+                return {}
             case "stop":
                 await sandbox.stop()
                 return {}

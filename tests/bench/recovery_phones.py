@@ -87,11 +87,11 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
 @contextmanager
 def calling(scene: Scene, phone: str, *, both_uplinks: bool = False) -> Iterator[None]:
     """A call of this phone, heard at both ends."""
-    scene.restore(both_uplinks=both_uplinks)
+    scene.restore(both_uplinks=False)
     scene.forget_phones()
     inside, core = LabPlace(scene.lab, "phone"), LabPlace(scene.lab, "core")
     with ExitStack() as stack:
-        stack.callback(scene.restore, both_uplinks=both_uplinks)
+        stack.callback(scene.restore, both_uplinks=False)
         if phone == "jssip":
             scene.page()
             stack.callback(scene.close_page)
@@ -108,6 +108,10 @@ def calling(scene: Scene, phone: str, *, both_uplinks: bool = False) -> Iterator
             stack.enter_context(caller)
             caller.dial(scene.server.aor(PLAIN_FAR))
         until(lambda: _both_hear(scene), f"{phone}: both ends hear each other", 15)
+        if both_uplinks:  # not earlier: the call shall be on wifi
+            scene.lab.carrier("lte", True)
+            scene.lab.address("lte", True)
+            time.sleep(SETTLED_S)
         yield
 
 

@@ -104,6 +104,21 @@ def test_an_outgoing_call_that_rings_is_dialled_again_under_its_id(scene: Scene)
         assert not story.phone.events.of("call.ended")
 
 
+@pytest.mark.behaviour("W35")
+def test_an_answer_that_went_down_with_the_network_is_given_again_on_the_next(scene: Scene) -> None:
+    with scene.story(call=False) as story:
+        page = scene.page()
+        page.call(USER)
+        call = story.phone.incoming()
+        mark, at = story.mark(), scene.lab.handover("lte")
+        story.phone.verb(call, "answer")  # the 200 leaves by the way that is gone
+        assert story.registered_after(mark, PATIENCE_S) - at < SIGNALLING_S
+        page.wait_flowing()
+        wait_flowing(story.phone, call)
+        assert time.monotonic() - at < SIGNALLING_S, "not by the far end's patience"
+        assert leaves_by(story, SEGMENTS["lte"].address, call)
+
+
 def test_inbound_loss_alone_moves_the_call_to_the_other_uplink(scene: Scene) -> None:
     with scene.story(both_uplinks=True) as story:
         at = scene.lab.drop("wifi", "in", protocol="udp")

@@ -19,10 +19,11 @@ from phoned.sip import events as sip
 from phoned.sip.accessors import call_id, contacts, cseq, to
 from phoned.sip.account import AccountParameters, Limits
 from phoned.sip.auth import DigestServer
-from phoned.sip.message import Request, Response, parse, response_to, serialise
+from phoned.sip.message import Message, Request, Response, parse, response_to, serialise
 from phoned.sip.uri import Uri
 from phoned.sip.user_agent import UserAgent
 from phoned.transport.flow import Flow
+from tests.support.simulated_wire import SimulatedFlow, branch_of
 from tests.support.sip_network import SeededRandom
 
 DOMAIN = "example.org"
@@ -73,6 +74,7 @@ class SimulatedExchange:
         self.registrar = Registrar(domain=DOMAIN, users=self._users, random=self._tokens)
         self._digest = DigestServer(realm=DOMAIN, random=self._tokens)
         self._attached: set[int] = set()
+        self._flows: dict[int, SimulatedFlow] = {}
         self.sessions.clear()
         self.up.clear()
         self.bound.clear()
@@ -114,12 +116,20 @@ class SimulatedExchange:
                 flow.send(serialise(answer))
                 return
         if flow.generation in self._attached:
-            self.signaling.on_message(flow, data)
+            self.signaling.on_message(self._asker(flow, message, data), data)
 
     def on_closed(self, flow: Flow, cause: Cause, detail: str) -> None:
         self.registrar.forget_flow(flow.generation)
         self._attached.discard(flow.generation)
+        self._flows.pop(flow.generation, None)
         self.signaling.on_closed(flow, cause, detail)
+
+    def _asker(self, flow: Flow, message: Message, data: bytes) -> Flow:
+        """A proxy knows a response by its branch, whatever it comes over: the flow whose request it answers."""
+        if isinstance(message, Request):
+            return flow
+        branch = branch_of(data)
+        return next((other for other in self._flows.values() if branch in other.asked), flow)
 
     def _gate(self, flow: Flow, request: Request) -> Response | None:
         now = asyncio.get_running_loop().time()
@@ -136,7 +146,9 @@ class SimulatedExchange:
         return None
 
     def _attach(self, user: str, flow: Flow) -> None:
+        assert isinstance(flow, SimulatedFlow)
         self._attached.add(flow.generation)
+        self._flows[flow.generation] = flow
         self.signaling.attach(user, flow)
 
     # --- REGISTER

@@ -72,6 +72,11 @@ class Frame:
     number: int = 0
 
 
+def branch_of(data: bytes) -> bytes:
+    """The branch of the topmost Via, as it stands there."""
+    return data.partition(b"branch=")[2].partition(b"\r\n")[0].partition(b";")[0]
+
+
 class SimulatedFlow:
     """One end of a connection. Driven by the wire, and by whoever holds it."""
 
@@ -90,6 +95,8 @@ class SimulatedFlow:
         self.arrives_at = 0.0
         """When the newest frame that was sent arrives: nothing overtakes it."""
         self.sent: list[tuple[float, bytes]] = []
+        self.asked: set[bytes] = set()
+        """Branches of the requests among them."""
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._user_timeout_s = 0.0
         self._unacknowledged: asyncio.TimerHandle | None = None
@@ -98,6 +105,8 @@ class SimulatedFlow:
         if not self.is_open:
             return False
         self.sent.append((self.wire.now, data))
+        if not data.startswith(b"SIP/2.0"):
+            self.asked.add(branch_of(data))
         self.wire.carry(self, Frame("message", data))
         return True
 

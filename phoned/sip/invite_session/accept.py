@@ -233,9 +233,16 @@ def succeed(s: InviteSession, incoming: Incoming, response: Response, now: float
 def repeat_success(s: InviteSession, name: Hashable, now: float) -> None:
     """No ACK yet."""
     success = s.successes[int(str(name))]
-    s.core.layer.respond(success.incoming.key, success.response, now)
+    _say(s, success, now)
     success.interval_s = min(2 * success.interval_s, s.core.timers.t2_s)
     s.timers.set((Deadline.SUCCESS, name), now + success.interval_s)
+
+
+def _say(s: InviteSession, success: Success, now: float) -> None:
+    if success.moved:
+        s.core.layer.respond_statelessly(s.flow, success.response)
+    else:
+        s.core.layer.respond(success.incoming.key, success.response, now)
 
 
 def on_ack(s: InviteSession, request: Request, leg: Leg, now: float) -> None:
@@ -283,8 +290,8 @@ def confirm(s: InviteSession, now: float) -> None:
 def forget_success(s: InviteSession, number: int) -> None:
     """Repeat it no more."""
     s.successes.pop(number, None)
-    s.timers.clear((Deadline.SUCCESS, number))
-    s.timers.clear((Deadline.NO_ACK, number))
+    for kind in (Deadline.SUCCESS, Deadline.NO_ACK, Deadline.OVERDUE):
+        s.timers.clear((kind, number))
 
 
 def on_no_ack(s: InviteSession, name: Hashable, now: float) -> None:
@@ -323,13 +330,34 @@ def on_server_failure(s: InviteSession, incoming: Incoming, now: float) -> None:
 
 
 def move(s: InviteSession, now: float) -> None:
-    """There is a new flow. If the old one took the ACK with it, the recovery's re-INVITE shows whether the far end has
-    the call; a description that was to come in the ACK is lost for good, and 64*T1 will end the call."""
+    """There is a new flow. A 2xx without ACK is said again on it: a proxy knows a response by its branch, whatever it
+    comes over (RFC 3261 16.7). The old flow may have taken the 2xx with it, and then the far end still rings, or the
+    ACK, and then it is sent again. When neither shows within 2*T1, the recovery's re-INVITE does not wait any longer:
+    its answer tells as well whether the far end has the call."""
+    t1 = s.core.timers.t1_s
+    for number, success in s.successes.items():
+        success.moved, success.overdue, success.interval_s = True, False, t1
+        _say(s, success, now)
+        s.timers.set((Deadline.SUCCESS, number), now + t1)
+        s.timers.set((Deadline.NO_ACK, number), now + s.core.timers.transaction_s)
+        s.timers.set((Deadline.OVERDUE, number), now + 2 * t1)
+
+
+def on_overdue(s: InviteSession, name: Hashable, now: float) -> None:
+    """The ACK does not come over the new flow either."""
+    s.successes[int(str(name))].overdue = True
     leg = s.leg
-    if leg is None or not leg.exchange.idle:
-        return
-    for number, success in tuple(s.successes.items()):
-        if success.incoming.key not in s.incoming:
-            forget_success(s, number)
-    if s.callee is not None and s.state is InviteState.ACCEPTED and not s.successes:
+    if s.ended or leg is None or not leg.exchange.idle:
+        return  # a description is to come in the ACK: nothing else brings it
+    if s.state is InviteState.ACCEPTED:
         confirm(s, now)
+    else:
+        modify.pump(s, now)
+
+
+def prove(s: InviteSession, status: int) -> None:
+    """The far end answered a re-INVITE of ours: it has the session, and with it our 2xx. Who has not is busy with the
+    INVITE of before (491; some say 403 or 500)."""
+    if status not in (403, 491, 500):
+        for number in [number for number, success in s.successes.items() if success.moved]:
+            forget_success(s, number)

@@ -56,7 +56,8 @@ def pump(s: InviteSession, now: float) -> None:
         s.state is not InviteState.CONFIRMED
         or not facts.wishes
         or facts.current is not None
-        or s.successes  # an INVITE of theirs is in progress until its ACK (RFC 3261 14.1)
+        # an INVITE of theirs is in progress until its ACK (RFC 3261 14.1)
+        or not all(success.overdue for success in s.successes.values())
         or (Deadline.MODIFY_AGAIN, None) in s.timers
         or any(
             not incoming.final and incoming.request.method in ("INVITE", "UPDATE") for incoming in s.incoming.values()
@@ -152,6 +153,7 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
             connect.acknowledge(s, leg, out, now)
     if out is not s.modify.current:
         return
+    accept.prove(s, response.status)
     if response.status < 300:
         _accepted(s, leg, out, response, now)
     elif not s.retried(out, response, now):

@@ -271,12 +271,12 @@ class InviteSession:
         if flow == self.flow and not self.owed:
             return
         self.flow = flow
+        accept.move(self, now)
         if self.ended:
             if not self.successes:
                 close.flush(self, now)
             connect.cancel_orphan(self, now)
             return
-        accept.move(self, now)
         modify.move(self, now)
 
     def abandon(self) -> None:
@@ -378,6 +378,8 @@ class InviteSession:
                 accept.repeat_success(self, name, now)
             case Deadline.NO_ACK:
                 accept.on_no_ack(self, name, now)
+            case Deadline.OVERDUE:
+                accept.on_overdue(self, name, now)
             case Deadline.RELIABLE:
                 provisional.repeat(self, now)
             case Deadline.NO_PRACK:

@@ -56,6 +56,7 @@ class Deadline(Enum):
     RING = "ring"
     SUCCESS = "retransmit 2xx"
     NO_ACK = "no ACK"
+    OVERDUE = "no ACK over a new flow"
     RELIABLE = "retransmit reliable provisional"
     NO_PRACK = "no PRACK"
     MODIFY_AGAIN = "re-INVITE after glare"
@@ -158,6 +159,10 @@ class Success:
     interval_s: float
     offered: bool
     """Whether it holds our offer, so that the ACK owes the answer."""
+    moved: bool = False
+    """The flow that its INVITE came over is gone: it is repeated over the account's new one."""
+    overdue: bool = False
+    """Repeated there for a while without an ACK: our re-INVITE waits for it no longer."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -146,7 +146,23 @@ async def test_pages(running: Running) -> None:
     assert await page(after=99) == ([0, 0], None)
 
 
+def few_may_wait(running: Running) -> None:
+    """So that a slow reader is one soon."""
+    assert running.service.services is not None
+    running.service.services.feed_backlog = 256
+
+
+async def test_a_burst_of_events_cuts_off_nobody_who_reads(running: Running) -> None:
+    async with sse(running.unix()) as events:
+        await events.next()
+        for _ in range(2000):
+            running.bus.publish("call.quality")
+        await running.bus.flush()
+        assert [(await events.next())[1]["seq"] for _ in range(2000)] == list(range(1, 2001))
+
+
 async def test_a_reader_that_does_not_read_is_cut_and_slows_nobody(running: Running) -> None:
+    few_may_wait(running)
     _, writer = slow = await running.connect(unix=True)
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # a read transport, which the stub does not say
     writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -277,6 +293,7 @@ async def closed(connection: ClientConnection) -> int | None:
 
 
 async def test_a_slow_websocket_is_closed_1013(running: Running) -> None:
+    few_may_wait(running)
     async with unix_connect(str(running.socket), "ws://localhost/v1/events/ws", max_queue=1) as connection:
         await received(connection)
         connection.transport.pause_reading()

@@ -22,7 +22,7 @@ def survived(story: Story, since: float, *, gap_s: float = AUDIO_S, patience_s: 
     until(lambda: len(story.contacts()) == 1, "one binding at the registrar", 5)
 
 
-def leaves_by(story: Story, address: str) -> bool:
-    """The call's media come from this address of the phone."""
-    local = story.phone.call(story.call_id)["media"]["local"]
+def leaves_by(story: Story, address: str, call: str | None = None) -> bool:
+    """The media of the story's call, or of another, come from this address of the phone."""
+    local = story.phone.call(call or story.call_id)["media"]["local"]
     return local is not None and str(local).startswith(f"{address}:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phoned.errors import Gone
+from phoned.sip.accessors import cseq
 from phoned.sip.events import (
     Answered,
     Confirmed,
@@ -17,9 +18,10 @@ from phoned.sip.events import (
     ModifyRefused,
     Party,
 )
-from phoned.sip.message import Message, Request, Response
+from phoned.sip.headers import Headers
+from phoned.sip.message import Message, Request, Response, response_to, serialise
 from tests.support.sip_calls import established
-from tests.support.sip_network import SipNetwork
+from tests.support.sip_network import Phone, SipNetwork, Weather
 
 
 def _method(message: Message, method: str) -> bool:
@@ -212,9 +214,109 @@ def test_flow_that_breaks_between_200_and_ack_is_repaired_by_the_reinvite() -> N
     network.connect(alice, bob)
     bob.reinvite(ModifyCause.RECOVERY)
     network.run()
+    assert bob.all(Modified) == [], "the ACK comes first, if it comes"
+    network.run()
     bob.one(Modified)
+    answers = len(bob.responses(200))
+    network.run(60)
+    assert len(bob.responses(200)) == answers, "the re-INVITE has shown that the far end has the call"
+    assert bob.all(Ended) == []
     alice.hangup()
     network.drain()
+
+
+def _ack(answer: Response) -> bytes:
+    """As a proxy hands it on: whatever flow the 2xx took."""
+    headers = Headers([(name, answer.headers.get(name) or "") for name in ("From", "To", "Call-ID")])
+    headers.add("Via", "SIP/2.0/WS far.invalid;branch=z9hG4bKack")
+    headers.add("CSeq", f"{cseq(answer).number} ACK")
+    headers.add("Max-Forwards", "70")
+    return serialise(Request("ACK", "sip:bob@example.com", headers, b""))
+
+
+def _unheard_answer(*, offerless: bool = False) -> tuple[SipNetwork, Phone]:
+    """Bob has answered, and his flow took the 200 with it; Alice's proxy still rings."""
+    network = SipNetwork()
+    alice, bob = network.pair()
+    alice.call(offerless=offerless)
+    network.run()
+    network.cut(alice, tell=False)
+    network.cut(bob, tell=False)
+    bob.answer()
+    network.run(0.1)
+    network.cut(bob)
+    bob.sent.clear()
+    bob.reinvite(ModifyCause.RECOVERY)
+    network.flow(bob, lambda data: None, transport="WS", weather=Weather())
+    bob.take(bob.ua.move_account("bob", bob.flows[-1], network.now))
+    return network, bob
+
+
+@pytest.mark.behaviour("W35")
+def test_an_answer_that_was_not_heard_is_given_again_on_the_new_flow() -> None:
+    network, bob = _unheard_answer()
+    assert len(bob.responses(200)) == 1
+    network.run(0.9)
+    assert len(bob.responses(200)) == 2, "after T1"
+    assert bob.requests("INVITE") == []
+    bob.take(bob.ua.receive(bob.flows[-1], _ack(bob.responses(200)[0]), network.now))
+    bob.one(Confirmed)
+    assert len(bob.requests("INVITE")) == 1, "what was to be repaired goes out at once"
+    network.run(5)
+    assert len(bob.responses(200)) == 2
+
+
+@pytest.mark.behaviour("W35")
+def test_an_answer_that_nobody_acknowledges_on_the_new_flow_either_ends_with_bye() -> None:
+    network, bob = _unheard_answer()
+    network.run(31)
+    assert bob.all(Ended) == []
+    network.run(2)
+    assert bob.one(Ended).cause is EndCause.NO_ACK
+    assert len(bob.requests("BYE")) == 1
+
+
+@pytest.mark.behaviour("W35")
+def test_an_offer_in_an_answer_that_was_not_heard_waits_for_its_ack() -> None:
+    network, bob = _unheard_answer(offerless=True)
+    network.run(5)
+    assert bob.all(Confirmed) == []
+    assert bob.requests("INVITE") == []
+    bob.take(bob.ua.receive(bob.flows[-1], _ack(bob.responses(200)[0]), network.now))
+    assert bob.one(Ended).cause is EndCause.DESCRIPTION_FAILED
+
+
+def test_a_hangup_right_after_an_unheard_answer_waits_for_its_ack_on_the_new_flow() -> None:
+    network, bob = _unheard_answer()
+    bob.hangup()
+    network.run(2)
+    assert bob.requests("BYE") == []
+    bob.take(bob.ua.receive(bob.flows[-1], _ack(bob.responses(200)[0]), network.now))
+    assert len(bob.requests("BYE")) == 1
+
+
+@pytest.mark.parametrize("status", [200, 491])
+def test_an_unheard_answer_to_their_reinvite_holds_ours_back_for_a_second(status: int) -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    network.drop = lambda sender, message: _method(message, "ACK")
+    alice.reinvite(ModifyCause.HOLD)
+    network.run(0.1)
+    network.drop = None
+    network.cut(alice, tell=False)
+    network.cut(bob)
+    bob.reinvite(ModifyCause.RECOVERY)
+    network.flow(bob, lambda data: None, transport="WS", weather=Weather())
+    bob.take(bob.ua.move_account("bob", bob.flows[-1], network.now))
+    bob.sent.clear()
+    network.run(0.9)
+    assert bob.requests("INVITE") == []
+    network.run(0.2)
+    (invite,) = bob.requests("INVITE")
+    bob.take(bob.ua.receive(bob.flows[-1], serialise(response_to(invite, status, "", to_tag="x")), network.now))
+    said = len(bob.responses(200))
+    network.run(10)
+    assert (len(bob.responses(200)) > said) == (status == 491), "491: the far end is still at it"
 
 
 def test_modifying_an_ended_call_is_refused() -> None:

@@ -15,6 +15,7 @@ from phoned.recovery.plan import (
     AccountFacts,
     AdoptFlow,
     CancelDial,
+    CarryCalls,
     CloseFlow,
     DialFlow,
     FlowFacts,
@@ -129,9 +130,22 @@ def test_leaving_unregisters_first_and_closes_unless_calls_are_up() -> None:
     waiting = of(wanted=False, flow=online(), unregister_by=102.0)
     assert waiting == Plan(state=S.UNREGISTERING, wake_at=102.0)
     assert of(wanted=False, flow=online(), unregister_by=100.0) == Plan(state=S.OFF, steps=(CloseFlow(generation=1),))
-    assert of(wanted=False, flow=flow(), calls_up=1) == Plan(state=S.OFF)
     assert of(wanted=False, dialling=True).steps == (CancelDial(),)
     assert of(wanted=False) == Plan(state=S.OFF)
+
+
+def test_calls_of_an_account_that_is_off_keep_a_flow() -> None:
+    off = {"wanted": False, "calls_up": 1}
+    assert of(**off, flow=flow()) == Plan(state=S.OFF)
+    assert of(**off, flow=flow(fresh=True)).steps == (CarryCalls(generation=1),)
+    assert of(**off, flow=flow(suspect=Cause.PING)).steps == (AbortFlow(generation=1, cause=Cause.PING),)
+    assert of(**off).steps == (DialFlow(proxy="primary"),)
+    assert of(**off, dialling=True) == Plan(state=S.OFF)
+    assert of(**off, network_up=False, flow=flow(suspect=Cause.NETWORK)) == Plan(state=S.OFF)
+    assert of(**off, gate=Gate.BACKOFF, gate_until=103.0) == Plan(state=S.OFF, wake_at=103.0)
+    assert of(**off, flow=flow(), candidate=flow(2)).steps == (CloseFlow(generation=2),)
+    assert of(**off, gave_up=True) == Plan(state=S.OFF, steps=(DialFlow(proxy="primary"),))
+    assert of(gave_up=True, calls_up=1) == Plan(state=S.OFF), "it was told to try no more"
 
 
 def test_giving_up_is_quiet() -> None:
@@ -148,6 +162,7 @@ flows = st.builds(
     answer_by=times,
     refresh_at=st.floats(90, 110),
     suspect=st.one_of(st.none(), st.sampled_from(list(Cause))),
+    fresh=st.booleans(),
 )
 facts = st.builds(
     AccountFacts,
@@ -185,4 +200,5 @@ def test_only_living_flows_are_touched_and_never_two_registers_at_once(known: Ac
     living = {one.generation for one in (known.flow, known.candidate) if one is not None}
     assert all(getattr(step, "generation", next(iter(living), 0)) in living or not living for step in made.steps)
     assert sum(isinstance(step, Register) for step in made.steps) <= 1
-    assert not (not known.wanted and any(isinstance(step, DialFlow | Register) for step in made.steps))
+    assert known.wanted or not any(isinstance(step, Register) for step in made.steps)
+    assert known.wanted or known.calls_up or not any(isinstance(step, DialFlow) for step in made.steps)
