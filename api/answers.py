@@ -137,6 +137,19 @@ class Stats(Answer):
     recoveries: list[Recovery]
 
 
+class Message(Answer):
+    id: str
+    account: str
+    direction: Literal["in", "out"]
+    peer: Peer
+    content_type: str
+    body: str
+    created_at: Moment
+    state: Literal["sending", "sent", "failed", "received"]
+    sip_code: int | None = None
+    call: str | None = None
+
+
 class Playback(Answer):
     id: str
     call: str

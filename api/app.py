@@ -16,7 +16,7 @@ from api.answers import ProblemDocument
 from api.deps import Services
 from api.errors import MEDIA_TYPE, Problem, from_validation, problem
 from api.gate import Gate
-from api.routes import accounts, calls, events, later, network, recordings, system, verbs
+from api.routes import accounts, calls, events, later, messages, network, recordings, system, verbs
 from api.security import METHODS, Policy
 
 DESCRIPTION = "Control of a headless SIP/WebRTC phone. Errors are problem documents (RFC 9457); events have a sequence."
@@ -40,6 +40,7 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         events.plain_routes,
         events.router,
         network.router,
+        messages.router,
         later.router(),
     ):
         app.include_router(router)

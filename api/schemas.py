@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from phoned.errors import NotImplementedYet
-from phoned.model import CallRequest, DtmfMethod, DtmfRequest, PlayRequest, RecordRequest, Step, Wait
+from phoned.model import CallRequest, DtmfMethod, DtmfRequest, MessageRequest, PlayRequest, RecordRequest, Step, Wait
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER = re.compile(
@@ -87,6 +87,18 @@ class Play(Body):
         if self.url is not None:
             raise NotImplementedYet("playing from a URL is not built yet; put the file into the media directory")
         return PlayRequest(file=self.file, tone=self.tone, loop=self.loop, mix=self.mix)
+
+
+class NewMessage(Body):
+    """Text to send."""
+
+    account: Annotated[Text, Field(min_length=1, max_length=64)]
+    to: Annotated[Text, Field(min_length=1, max_length=256)]
+    body: Annotated[str, Field(min_length=1, max_length=16384)]
+    content_type: Annotated[Text, Field(min_length=3, max_length=128)] = "text/plain;charset=utf-8"
+
+    def value(self) -> MessageRequest:
+        return MessageRequest(account=self.account, to=self.to, body=self.body, content_type=self.content_type)
 
 
 class Record(Body):

@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Literal
 
-Prefix = Literal["call", "str", "pb", "rec", "br", "wh", "evt", "req"]
+Prefix = Literal["call", "str", "pb", "rec", "br", "wh", "evt", "req", "msg"]
 
 
 def uuid7(*, now_ms: int | None = None) -> uuid.UUID:

@@ -343,6 +343,32 @@ class PhoneStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRequest:
+    """Text to be sent (SIP MESSAGE, RFC 3428)."""
+
+    account: str
+    to: str
+    body: str
+    content_type: str = "text/plain;charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageView:
+    """Text that was sent or received. ``call``: inside of which it came."""
+
+    id: str
+    account: str
+    direction: Direction
+    peer: Peer
+    content_type: str
+    body: str
+    created_at: datetime
+    state: Literal["sending", "sent", "failed", "received"]
+    sip_code: int | None = None
+    call: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlayRequest:
     """What to play: exactly one of ``file`` (relative to the media directory) and ``tone``."""
 

@@ -21,6 +21,8 @@ from phoned.model import (
     CallRequest,
     CallView,
     DtmfRequest,
+    MessageRequest,
+    MessageView,
     NetworkView,
     PhoneStatus,
     PlaybackView,
@@ -131,6 +133,10 @@ class Phone:
     async def place_call(self, request: CallRequest, wait: Wait = "none") -> CallView:
         """See `PhoneControl`."""
         return await self._calls.place(request, wait)
+
+    async def send_message(self, request: MessageRequest) -> MessageView:
+        """See `PhoneControl`."""
+        return await self._calls.messages.send(request)
 
     def calls(self) -> tuple[CallView, ...]:
         """See `PhoneControl`."""

@@ -19,6 +19,8 @@ from phoned.model import (
     CallRequest,
     CallView,
     DtmfRequest,
+    MessageRequest,
+    MessageView,
     NetworkView,
     PhoneStatus,
     PlaybackView,
@@ -68,6 +70,11 @@ class PhoneControl(Protocol):
         """A new outgoing call. With ``wait`` returns once it rings or is answered, and raises `Refused` when it was
         refused and `DeadlineExceeded` when ``timeout_s`` ran out. Raises `NotFound`, `NotRegistered`, `Denied`,
         `AtCapacity`, `Draining`, `InvalidValue` before anything is sent."""
+        ...
+
+    async def send_message(self, request: MessageRequest) -> MessageView:
+        """Returns once it was taken. Raises `Refused`, `DeadlineExceeded`, `NotFound`, `NotRegistered`, `Denied`,
+        `InvalidValue`."""
         ...
 
     def calls(self) -> tuple[CallView, ...]:

@@ -176,6 +176,11 @@ class Signaling:
         self._turn(events)
         return token
 
+    def message(self, account: str, target: str, content_type: str, body: bytes) -> str:
+        token, events = self._agent.message(account, target, content_type, body, self._now())
+        self._turn(events)
+        return token
+
     def supply(self, token: str, description: bytes) -> None:
         self._turn(self._agent.supply(token, description, self._now()))
 

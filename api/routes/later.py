@@ -17,7 +17,6 @@ LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/streams/{s}", ("GET", "DELETE")),
     ("/v1/bridges", ("POST",)),
     ("/v1/bridges/{b}", ("GET", "DELETE")),
-    ("/v1/messages", ("POST",)),
     ("/v1/webhooks", ("GET", "POST")),
     ("/v1/webhooks/{w}", ("GET", "PATCH", "DELETE")),
     ("/v1/webhooks/{w}/test", ("POST",)),

@@ -18,6 +18,7 @@ from phoned.calls.ending import refusal_of
 from phoned.calls.entry import JournalEntry
 from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.line import AccountFacts, AccountLine
+from phoned.calls.messages import MessageDesk
 from phoned.calls.policy import DialPolicy, Target, checked_headers, incoming_rule, target_of
 from phoned.calls.ports import CallSignaling, MediaFactory
 from phoned.calls.quality import QualityReports
@@ -105,6 +106,7 @@ class CallManager:
         self._by_session: dict[str, Call] = {}
         self._ended: OrderedDict[str, EndedCall] = OrderedDict()
         self._quality = QualityReports(self._up)
+        self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
         self.draining = False
 
     # --- views
@@ -247,20 +249,14 @@ class CallManager:
             case sip.IncomingCall():
                 self._incoming(event)
             case sip.MessageReceived():
-                self._bus.publish(
-                    "message.received",
-                    message={
-                        "account": event.account,
-                        "from": event.from_uri,
-                        "content_type": event.content_type,
-                        "body": event.body.decode("utf-8", "replace"),
-                    },
-                )
+                inside = self._by_session.get(event.session or "")
+                self.messages.on_received(event, inside.id if inside is not None else None)
             case sip.RequestAnswered():
-                log.debug("%s answered with %s", event.method, event.status)
                 call = self._by_session.get(event.session or "")
                 if call is not None:
                     call.memory.changed()  # it has used up a sequence number of the dialog
+                elif event.method == "MESSAGE":
+                    self.messages.on_answered(event)
             case _:
                 session = getattr(event, "session", None)
                 call = self._by_session.get(session) if session is not None else None

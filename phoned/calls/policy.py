@@ -91,8 +91,8 @@ class DialPolicy:
         """The longest that a call may last."""
         return min(asked_s or self._config.max_duration_s, self._config.max_duration_s)
 
-    def check(self, target: Target, *, active: int, now: float) -> None:
-        """Pass, and count the call; or raise `Denied` or `AtCapacity`."""
+    def allow(self, target: Target) -> None:
+        """Pass, or raise `Denied`."""
         config = self._config
         if config.emergency == "block" and target.number.lstrip("+") in config.emergency_numbers:
             raise Denied(
@@ -104,6 +104,11 @@ class DialPolicy:
         names = (target.uri.lower(), target.number.lower(), plain.lower())
         if not _any_matches(config.allow, names) or _any_matches(config.deny, names):
             raise Denied(f"[dial] does not allow {target.number}", code="destination_denied")
+
+    def check(self, target: Target, *, active: int, now: float) -> None:
+        """Pass, and count the call; or raise `Denied` or `AtCapacity`."""
+        config = self._config
+        self.allow(target)
         while self._placed and self._placed[0] <= now - 60:
             self._placed.popleft()
         if len(self._placed) >= config.max_per_minute:

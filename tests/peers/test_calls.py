@@ -178,3 +178,20 @@ def test_mute_silences_the_phone_only(phone: PhonedProcess, open_page: OpenPage,
     assert_flows(lambda: packets(phone, call), lambda: page.listen(1.0), ("received",))
     assert phone.verb(call, "unmute")["muted"] is False
     page.wait_until(lambda: page.heard(0.2).level_dbfs > -30, "hears the phone again")
+
+
+def test_text_goes_both_ways(phone: PhonedProcess, open_page: OpenPage) -> None:
+    page = open_page("bob")
+    sent = phone.post("/v1/messages", {"account": ACCOUNT, "to": "bob", "body": "gr\u00fc\u00dfe\nzwei"}, status=201)
+    assert (sent["state"], sent["sip_code"]) == ("sent", 200)
+    heard = page.wait_for("message")
+    assert heard["body"] == "gr\u00fc\u00dfe\nzwei"
+    page.message(USER, "zur\u00fcck")
+    received = phone.events.wait_for("message.received").data["message"]
+    assert (received["body"], received["direction"], received["peer"]["uri"]) == (
+        "zur\u00fcck",
+        "in",
+        "sip:bob@pbx.test",
+    )
+    refused = phone.post("/v1/messages", {"account": ACCOUNT, "to": "nobody", "body": "x"}, status=502)
+    assert refused["sip"]["code"] == 404

@@ -280,6 +280,10 @@ class FakeCore:
         self._do("info", session, content_type)
         return "t"
 
+    def message(self, account: str, target: str, content_type: str, body: bytes) -> str:
+        self._do("message", account, target, content_type, body.decode())
+        return f"m{len(self.of('message'))}"
+
 
 @dataclass
 class FakeAccount:

@@ -28,6 +28,8 @@ from phoned.model import (
     HoldView,
     MediaState,
     MediaView,
+    MessageRequest,
+    MessageView,
     NetworkView,
     OutboundProxyView,
     Peer,
@@ -68,6 +70,8 @@ class FakePhone:
         self.draining = False
         self.network_generation = 1
         self.refusal: errors.PhonedError | None = None
+        self.silent: set[str] = set()
+        """Who answers no message."""
         self.denied: Mapping[str, str] = {"112": "emergency_disabled", "0900": "destination_denied"}
         self.placed: list[CallRequest] = []
         self.dtmf_sent: list[tuple[str, DtmfRequest]] = []
@@ -175,6 +179,28 @@ class FakePhone:
     async def network_changed(self) -> NetworkView:
         self.network_generation += 1
         return self.network()
+
+    async def send_message(self, request: MessageRequest) -> MessageView:
+        account = self.account(request.account)
+        if account.state is not AccountState.ONLINE:
+            raise errors.NotRegistered(f"account {account.id} is not registered", retry_after_s=2.5)
+        if request.to in self.silent:
+            raise errors.DeadlineExceeded("the message was not answered")
+        if request.to in self.denied:
+            raise errors.Refused(403, "Forbidden")
+        view = MessageView(
+            id=new_id("msg"),
+            account=account.id,
+            direction="out",
+            peer=Peer(uri=request.to, number=request.to),
+            content_type=request.content_type,
+            body=request.body,
+            created_at=EPOCH,
+            state="sent",
+            sip_code=200,
+        )
+        self.bus.publish("message.sent", message=view)
+        return view
 
     async def place_call(self, request: CallRequest, wait: Wait = "none") -> CallView:
         account = self.account(request.account)

@@ -171,6 +171,10 @@ class Page:
         """A re-INVITE with an ICE restart; returns when the far end agreed."""
         self.do("restartIce")
 
+    def message(self, user: str, text: str) -> None:
+        """Send text; returns when it was taken. JsSIP only."""
+        self.do("message", user, text)
+
     def dtmf(self, digits: str, duration_ms: int = 100) -> None:
         """Send digits as RFC 4733 events."""
         self.do("dtmf", digits, duration_ms)

@@ -34,6 +34,8 @@ expose({
     ua.on('unregistered', () => note('unregistered'));
     ua.on('registrationFailed', (event) => note('registration_failed', { cause: event.cause }));
     ua.on('newRTCSession', follow);
+    ua.on('newMessage', (event) => event.originator === 'remote'
+      && note('message', { body: event.request.body }));
     ua.start();
   },
   stop: () => ua.stop(),
@@ -45,6 +47,10 @@ expose({
   unhold: () => new Promise((done, failed) => { session.unhold({}, done) || failed(new Error('cannot unhold now')); }),
   restartIce: () => new Promise((done, failed) => {
     session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, done) || failed(new Error('cannot renegotiate now'));
+  }),
+  message: (target, text) => new Promise((succeeded, failed) => {
+    const eventHandlers = { succeeded: () => succeeded(), failed: (event) => failed(new Error(event.cause)) };
+    ua.sendMessage(`sip:${target}@${options.domain}`, text, { eventHandlers });
   }),
   dtmf: (digits, duration) => session.sendDTMF(digits, { transportType: 'RFC2833', duration, interToneGap: 100 }),
   state: () => ({

@@ -356,7 +356,7 @@ async def test_what_is_no_calls_business_is_told_or_ignored() -> None:
     world.tell(sip.DialogChanged(session="unknown"))
     (event,) = await world.events()
     assert event.type == "message.received"
-    assert event.data["message"]["body"] == "hi\N{REPLACEMENT CHARACTER}"
+    assert event.data["message"].body == "hi\N{REPLACEMENT CHARACTER}"
 
 
 @virtual
