@@ -137,6 +137,24 @@ class Stats(Answer):
     recoveries: list[Recovery]
 
 
+class SipMessage(Answer):
+    time: Moment
+    direction: Literal["sent", "received"]
+    sip_call_id: str
+    flow: int
+    transport: str
+    local: str
+    remote: str
+    text: str
+
+
+class Trace(Answer):
+    call: str
+    sip_call_ids: list[str]
+    complete: bool
+    messages: list[SipMessage]
+
+
 class Message(Answer):
     id: str
     account: str

@@ -61,6 +61,7 @@ from phoned.store.journal import SqliteJournal
 from phoned.store.keyvalue import SqliteKeyValue
 from phoned.store.lock import StateLock
 from phoned.tasks import Tasks
+from phoned.trace import SipTrace
 from phoned.transport.dialer import WebSocketDialer
 from phoned.transport.flow import Dialer
 
@@ -174,9 +175,9 @@ class Daemon:
         self.engine = MediaEngine(engine_options_of(config))
         phases.add(Phase.MEDIA, "media", self.engine.stop, BUDGET_S)
         await self.engine.start()
-        self.signaling = Signaling(
-            UserAgent(random=SystemRandom(), limits=Limits(sessions=config.dial.max_concurrent + 8))
-        )
+        trace = SipTrace()
+        limits = Limits(sessions=config.dial.max_concurrent + 8)
+        self.signaling = Signaling(UserAgent(random=SystemRandom(), limits=limits), trace=trace)
         phases.add(Phase.FLOWS, "flows", self._close_flows, BUDGET_S)
         self.accounts = Accounts()
         turn_secrets = await asyncio.to_thread(
@@ -203,6 +204,7 @@ class Daemon:
             bus=self.bus,
             repair_policy=repair_policies(config),
             journal=self.journal,
+            trace=trace,
         )
         self.signaling.connect(self.accounts, self.calls)
         self.roaming = Roaming(

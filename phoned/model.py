@@ -343,6 +343,30 @@ class PhoneStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SipMessageView:
+    """One SIP message as it passed, without secrets. ``local`` and ``remote``: ``address:port`` of its socket."""
+
+    time: datetime
+    direction: Literal["sent", "received"]
+    sip_call_id: str
+    flow: int
+    transport: str
+    local: str
+    remote: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceView:
+    """The SIP of a call. ``complete``: False when some of it is not kept (any more)."""
+
+    call: str
+    sip_call_ids: tuple[str, ...]
+    complete: bool
+    messages: tuple[SipMessageView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRequest:
     """Text to be sent (SIP MESSAGE, RFC 3428)."""
 

@@ -30,6 +30,7 @@ from phoned.model import (
     RecordingView,
     RecordRequest,
     StatsView,
+    TraceView,
     Wait,
 )
 from phoned.recovery.proxies import Mode
@@ -133,6 +134,10 @@ class Phone:
     async def place_call(self, request: CallRequest, wait: Wait = "none") -> CallView:
         """See `PhoneControl`."""
         return await self._calls.place(request, wait)
+
+    def trace(self, call: str) -> TraceView:
+        """See `PhoneControl`."""
+        return self._calls.trace.of(self._calls.view(call).id)
 
     async def send_message(self, request: MessageRequest) -> MessageView:
         """See `PhoneControl`."""

@@ -28,6 +28,7 @@ from phoned.model import (
     RecordingView,
     RecordRequest,
     StatsView,
+    TraceView,
     Wait,
 )
 
@@ -70,6 +71,10 @@ class PhoneControl(Protocol):
         """A new outgoing call. With ``wait`` returns once it rings or is answered, and raises `Refused` when it was
         refused and `DeadlineExceeded` when ``timeout_s`` ran out. Raises `NotFound`, `NotRegistered`, `Denied`,
         `AtCapacity`, `Draining`, `InvalidValue` before anything is sent."""
+        ...
+
+    def trace(self, call: str) -> TraceView:
+        """The SIP of a call, as far as it is kept. Raises `NotFound`."""
         ...
 
     async def send_message(self, request: MessageRequest) -> MessageView:

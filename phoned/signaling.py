@@ -27,6 +27,7 @@ from phoned.sip.events import (
     Unregistered,
 )
 from phoned.sip.user_agent import UserAgent
+from phoned.trace import SipTrace
 from phoned.transport.flow import Flow
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,10 @@ class SystemRandom:
 class Signaling:
     """See the module's docstring. Made on the loop's thread and used from it alone; hears flows as their listener."""
 
-    def __init__(self, user_agent: UserAgent, *, max_turns: int = MAX_TURNS) -> None:
+    def __init__(self, user_agent: UserAgent, *, max_turns: int = MAX_TURNS, trace: SipTrace | None = None) -> None:
         self._agent = user_agent
         self._max_turns = max_turns
+        self._trace = trace
         self._flows: dict[int, tuple[str, Flow]] = {}
         self._queue: deque[Event] = deque()
         self._handing_out = False
@@ -115,7 +117,7 @@ class Signaling:
         """A whole SIP message from the network."""
         if flow.generation not in self._flows:
             return
-        _trace("<", flow.generation, data)
+        self._note(flow, data, sent=False)
         self._turn(self._agent.receive(flow.generation, data, self._now()))
 
     def on_closed(self, flow: Flow, cause: Cause, detail: str) -> None:
@@ -187,6 +189,9 @@ class Signaling:
     def refuse(self, token: str, status: int) -> None:
         self._turn(self._agent.refuse(token, status, self._now()))
 
+    def call_id(self, session: str) -> str:
+        return self._agent.call_id(session)
+
     def snapshot(self, session: str) -> Mapping[str, Any]:
         return self._agent.snapshot(session)
 
@@ -222,7 +227,7 @@ class Signaling:
         for generation, data in self._agent.outbox():
             _, flow = self._flows.get(generation, (None, None))
             if flow is not None:
-                _trace(">", generation, data)
+                self._note(flow, data, sent=True)
                 flow.send(data)
 
     def _arm(self) -> None:
@@ -252,7 +257,8 @@ class Signaling:
             self.handler_errors += 1
             log.exception("handling %s failed", type(event).__name__)
 
-
-def _trace(direction: str, flow: int, data: bytes) -> None:
-    if log.isEnabledFor(logging.DEBUG):
-        log.debug("%s flow %d\n%s", direction, flow, data.decode("utf-8", "replace"))
+    def _note(self, flow: Flow, data: bytes, *, sent: bool) -> None:
+        if self._trace is not None:
+            self._trace.note(flow, data, sent=sent)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s flow %d\n%s", ">" if sent else "<", flow.generation, data.decode("utf-8", "replace"))

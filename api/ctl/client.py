@@ -107,6 +107,14 @@ class Client:
     def get(self, path: str, **query: Any) -> Any:
         return self._request("GET", path, params={name: value for name, value in query.items() if value is not None})
 
+    def download(self, path: str, media_type: str) -> bytes:
+        """The answer in another form than JSON."""
+        return self._sent("GET", path, headers={"Accept": media_type}).content
+
+    def text(self, path: str) -> str:
+        """The answer as text for people."""
+        return self.download(path, "text/plain").decode()
+
     def post(self, path: str, body: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0) -> Any:
         return self._request("POST", path, json=body, timeout=timeout_s)
 
@@ -128,6 +136,10 @@ class Client:
             raise self._unreachable(error) from error
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
+        response = self._sent(method, path, **options)
+        return response.json() if response.content else None
+
+    def _sent(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **options)
         except httpx.TimeoutException as error:
@@ -135,7 +147,7 @@ class Client:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if response.is_success:
-            return response.json() if response.content else None
+            return response
         raise _failure(response)
 
     def _unreachable(self, error: Exception) -> Failure:

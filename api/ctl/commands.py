@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from api.ctl import output
-from api.ctl.client import UNREACHABLE, USAGE, Failure
+from api.ctl.client import ERROR, UNREACHABLE, USAGE, Failure
 from api.ctl.session import Options, command, segment, session
 from api.ctl.session import app as app
 
@@ -93,12 +93,7 @@ def call(
 ) -> None:
     """Call somebody. With --wait, exit code 6 says that the call was refused, 8 that nobody answered."""
     on = session(context, as_json)
-    if account is None:
-        known = [view["id"] for view in on.client.get("/v1/accounts")["data"]]
-        if len(known) != 1:
-            raise Failure(USAGE, f"there are {len(known)} accounts", "give --account, one of: " + ", ".join(known))
-        account = known[0]
-    body = {"account": account, "to": to, "wait": wait, "timeout_s": timeout}
+    body = {"account": on.only_account(account), "to": to, "wait": wait, "timeout_s": timeout}
     on.show(on.client.post("/v1/calls", body, timeout_s=timeout + 15.0), lambda view: output.calls([view]))
 
 
@@ -224,6 +219,41 @@ def stats(context: typer.Context, call: Call = None, as_json: Json = False) -> N
     """How good the call sounds."""
     on = session(context, as_json)
     on.show(on.client.get(f"/v1/calls/{on.only_call(call, 'active')}/stats"), output.pairs)
+
+
+@command("trace")
+def trace(
+    context: typer.Context,
+    call: Call = None,
+    pcap: Annotated[Path | None, typer.Option(help="Write a capture that Wireshark opens to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The SIP of a call, also of one that has ended (name it then), without secrets."""
+    on = session(context, as_json)
+    path = f"/v1/calls/{on.only_call(call, 'ringing', 'early_media', 'active')}/trace"
+    if pcap is not None:
+        capture = on.client.download(path, "application/vnd.tcpdump.pcap")
+        try:
+            pcap.write_bytes(capture)
+        except OSError as error:
+            raise Failure(ERROR, f"{pcap}: {error.strerror}", "name a file that can be written") from error
+        output.note(f"{len(capture)} bytes in {pcap}")
+        return
+    on.show(on.client.get(path), lambda _: "\n".join(map(output.clean, on.client.text(path).splitlines())))
+
+
+@command("message")
+def message(
+    context: typer.Context,
+    to: Annotated[str, typer.Argument(help="A number or a SIP address.")],
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    account: Annotated[str | None, typer.Option(help="From which account, when there are several.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Send text."""
+    on = session(context, as_json)
+    body = {"account": on.only_account(account), "to": to, "body": text}
+    on.show(on.client.post("/v1/messages", body, timeout_s=45.0), lambda view: f"{view['state']} {view['id']}")
 
 
 @command("events")

@@ -53,6 +53,15 @@ class Session:
         """Do something with a call and show it."""
         self.show(self.client.post(f"/v1/calls/{call}/{verb}", body), lambda view: output.calls([view]))
 
+    def only_account(self, account: str | None) -> str:
+        """``account``, or the one account that there is."""
+        if account is not None:
+            return account
+        known = [str(view["id"]) for view in self.client.get("/v1/accounts")["data"]]
+        if len(known) != 1:
+            raise Failure(USAGE, f"there are {len(known)} accounts", "give --account, one of: " + ", ".join(known))
+        return known[0]
+
     def only_call(self, call: str | None, *states: str, direction: str | None = None) -> str:
         """``call``, or the one call that is in one of these states."""
         if call is not None:

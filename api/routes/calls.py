@@ -15,10 +15,12 @@ from starlette.requests import Request
 from api import answers
 from api.deps import Api, Caller, Route, Services, answer
 from api.schemas import CallId, PlaceCall
+from api.trace import PCAP, TEXT, best, ladder, pcap
 from phoned import errors
 from phoned.clock import rfc3339
 from phoned.model import CallState, CallView, Direction
 
+BINARY = {"type": "string", "format": "binary"}
 router = APIRouter(prefix="/v1/calls", route_class=Route, tags=["calls"])
 
 
@@ -109,6 +111,24 @@ async def stats(api: Api, call: str, series: int = 0) -> Response:
     if series:
         raise errors.NotImplementedYet("the time series is not built yet")
     return answer(api.phone.stats(call))
+
+
+@router.get(
+    "/{call}/trace",
+    response_model=answers.Trace,
+    responses={200: {"content": {TEXT: {"schema": {"type": "string"}}, PCAP: {"schema": BINARY}}}},
+)
+async def trace(api: Api, call: str, accept: Annotated[str | None, Header(max_length=1024)] = None) -> Response:
+    """The SIP of the call, without secrets: as JSON, as a ladder of text (`Accept: text/plain`) or as a capture that
+    Wireshark opens (`Accept: application/vnd.tcpdump.pcap`)."""
+    found = api.phone.trace(call)
+    match best(accept):
+        case "text/plain":
+            return Response(ladder(found), media_type="text/plain")
+        case "application/vnd.tcpdump.pcap":
+            return Response(pcap(found), media_type=PCAP)
+        case _:
+            return answer(found)
 
 
 def place_of(view: CallView) -> tuple[str, str]:

@@ -13,7 +13,6 @@ LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/accounts/{a}", ("PUT", "DELETE")),
     ("/v1/calls/{c}/transfer", ("POST",)),
     ("/v1/calls/{c}/streams", ("POST",)),
-    ("/v1/calls/{c}/trace", ("GET",)),
     ("/v1/streams/{s}", ("GET", "DELETE")),
     ("/v1/bridges", ("POST",)),
     ("/v1/bridges/{b}", ("GET", "DELETE")),

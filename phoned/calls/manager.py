@@ -48,6 +48,7 @@ from phoned.recovery.tiers import TierMemory
 from phoned.sip import events as sip
 from phoned.sip.uri import Uri
 from phoned.tasks import Tasks
+from phoned.trace import SipTrace
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class CallManager:
         keep_ended: int = KEEP_ENDED,
         repair_policy: Callable[[str], RepairPolicy] = lambda account: RepairPolicy(),
         journal: CallJournal | None = None,
+        trace: SipTrace | None = None,
     ) -> None:
         self._signaling = signaling
         self._accounts = accounts
@@ -97,6 +99,7 @@ class CallManager:
         self._keep_ended = keep_ended
         self._repair_policy = repair_policy
         self.journal = journal or CallJournal(MemoryJournal(), clock=clock)
+        self.trace = trace or SipTrace()
         self._rounds = Rounds()
         self._tiers = TierMemory()
         self._requests: dict[str, CallRequest] = {}
@@ -221,6 +224,7 @@ class CallManager:
         def adopt(session: str) -> None:
             call.session = session
             self._by_session[session] = call
+            self.trace.belongs(call.id, self._signaling.call_id(session))
 
         call.start(target.uri, headers, timeout_s, adopt)
         self._calls_changed(call.account)
@@ -298,6 +302,7 @@ class CallManager:
         call.timers.longest_s = self._policy.duration_cap_s(None)
         call.session = event.session
         self._by_session[event.session] = call
+        self.trace.belongs(call.id, event.call_id)
         call.rings_here(event.call_id)
         self._calls_changed(event.account)
         if rule is not None and rule.action == "answer":
@@ -372,6 +377,7 @@ class CallManager:
             call.audio.recovered(recovered.get(call.id, ()))
             if call.session is not None:
                 self._by_session[call.session] = call
+                self.trace.belongs(call.id, self._signaling.call_id(call.session))
                 self._quality.wake()
             self._calls_changed(call.account)
 

@@ -352,6 +352,10 @@ class UserAgent:
 
     # --- journal
 
+    def call_id(self, session: SessionId) -> str:
+        """Of its dialogs. Raises NotFound and Gone."""
+        return self._sessions.live_one(session).call_id
+
     def snapshot(self, session: SessionId) -> Mapping[str, Any]:
         """The session as plain JSON-able values. Raises WrongState while there is nothing worth to be kept: before the
         answer of an incoming call, before the INVITE of an outgoing one."""

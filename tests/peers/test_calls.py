@@ -195,3 +195,21 @@ def test_text_goes_both_ways(phone: PhonedProcess, open_page: OpenPage) -> None:
     )
     refused = phone.post("/v1/messages", {"account": ACCOUNT, "to": "nobody", "body": "x"}, status=502)
     assert refused["sip"]["code"] == 404
+
+
+def test_the_sip_of_a_call_is_told_without_secrets(phone: PhonedProcess, open_page: OpenPage) -> None:
+    page = open_page("bob")
+    call = connect(phone, page, "out")
+    phone.verb(call, "hold")
+    phone.verb(call, "hangup")
+    ended(phone, call)
+    trace = phone.get(f"/v1/calls/{call}/trace")
+    assert trace["complete"]
+    firsts = [(m["direction"], m["text"].split("\r\n")[0].split(" sip:")[0]) for m in trace["messages"]]
+    sent = [what for way, what in firsts if way == "sent"]
+    assert sent == ["INVITE", "ACK", "INVITE", "ACK", "INVITE", "ACK", "BYE"], "challenged, answered, held, ended"
+    assert [what for way, what in firsts if way == "received"].count("SIP/2.0 200 OK") == 3
+    told = "".join(m["text"] for m in trace["messages"])
+    assert "Proxy-Authorization: ***" in told
+    assert "a=ice-pwd:***" in told
+    assert len({(m["local"], m["remote"], m["flow"]) for m in trace["messages"]}) == 1

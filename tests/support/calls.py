@@ -265,6 +265,9 @@ class FakeCore:
     def reinvite(self, session: str, cause: sip.ModifyCause) -> None:
         self._do("reinvite", session, str(cause))
 
+    def call_id(self, session: str) -> str:
+        return f"call-id of {session}"
+
     def snapshot(self, session: str) -> Mapping[str, Any]:
         if session not in self.answered:
             raise WrongState("the call is not answered", state="proceeding")

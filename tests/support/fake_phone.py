@@ -40,6 +40,7 @@ from phoned.model import (
     RecordRequest,
     RegistrationView,
     StatsView,
+    TraceView,
     Wait,
 )
 
@@ -70,6 +71,7 @@ class FakePhone:
         self.draining = False
         self.network_generation = 1
         self.refusal: errors.PhonedError | None = None
+        self.traces: dict[str, TraceView] = {}
         self.silent: set[str] = set()
         """Who answers no message."""
         self.denied: Mapping[str, str] = {"112": "emergency_disabled", "0900": "destination_denied"}
@@ -179,6 +181,10 @@ class FakePhone:
     async def network_changed(self) -> NetworkView:
         self.network_generation += 1
         return self.network()
+
+    def trace(self, call: str) -> TraceView:
+        self.call(call)
+        return self.traces.get(call, TraceView(call=call, sip_call_ids=(), complete=False, messages=()))
 
     async def send_message(self, request: MessageRequest) -> MessageView:
         account = self.account(request.account)

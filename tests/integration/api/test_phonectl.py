@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from api.ctl.commands import app
 from phoned import errors
 from phoned.model import AccountState
 from tests.integration.api.conftest import Running
+from tests.unit.api.test_trace import TRACE
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,27 @@ async def test_a_call_from_end_to_end(running: Running) -> None:
     assert (await phonectl(running, "hangup")).code == ctl.OK
     assert "no calls" in (await phonectl(running, "calls")).out
     assert "completed by local" in (await phonectl(running, "calls", "--all")).out
+
+
+async def test_a_trace_is_a_ladder_json_or_a_capture(running: Running, tmp_path: Path) -> None:
+    call = json.loads((await phonectl(running, "call", "200", "--json")).out)["id"]
+    await running.phone.remote_answers(call)
+    running.phone.traces[call] = replace(TRACE, call=call)
+    people = await phonectl(running, "trace")
+    assert people.out.splitlines()[0] == f"{call}  Call-ID abc"
+    assert "INVITE sip:200@example.org" in people.out
+    programs = json.loads((await phonectl(running, "trace", call, "--json")).out)
+    assert len(programs["messages"]) == 3
+    file = tmp_path / "call.pcap"
+    assert (await phonectl(running, "trace", "--pcap", str(file))).code == ctl.OK
+    assert file.read_bytes()[:4] == b"\xd4\xc3\xb2\xa1"
+    assert (await phonectl(running, "trace", "--pcap", str(tmp_path / "no" / "such"))).code == ctl.ERROR
+
+
+async def test_text_is_sent(running: Running) -> None:
+    sent = await phonectl(running, "message", "sip:200@example.org", "hello")
+    assert (sent.code, sent.out.split()[0]) == (ctl.OK, "sent")
+    assert (await phonectl(running, "message", "112", "help")).code == ctl.NOT_ANSWERED
 
 
 async def test_incoming_calls(running: Running) -> None:
