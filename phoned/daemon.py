@@ -141,6 +141,7 @@ class Daemon:
         self._handing_over = self._handing_over or hand_over
         if self._running:
             self._running = False
+            self.phone.leaving = True
             self.bus.publish("system.stopping")
         await self._phases.run()
 

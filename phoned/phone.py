@@ -14,7 +14,7 @@ from phoned.accounts.account import Account
 from phoned.accounts.registry import Accounts
 from phoned.calls.call import Call
 from phoned.calls.manager import CallManager
-from phoned.errors import Gone, NotFound, WrongState
+from phoned.errors import Draining, Gone, NotFound, WrongState
 from phoned.events import EventBus
 from phoned.model import (
     AccountView,
@@ -67,6 +67,8 @@ class Phone:
         self._version = version
         self._node = node
         self._started_at = started_at
+        self.leaving = False
+        """The daemon stops: draining has no way back."""
 
     def status(self) -> PhoneStatus:
         """See `PhoneControl`."""
@@ -81,6 +83,15 @@ class Phone:
             network=self._network.view(),
             event_seq=self._bus.delivered_seq,
         )
+
+    async def drain(self, on: bool) -> PhoneStatus:
+        """See `PhoneControl`."""
+        if self.leaving and not on:
+            raise Draining("the daemon is stopping")
+        if on != self._calls.draining:
+            self._calls.draining = on
+            self._bus.publish("system.draining", draining=on)
+        return self.status()
 
     # --- accounts
 

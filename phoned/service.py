@@ -38,6 +38,11 @@ class PhoneControl(Protocol):
 
     def status(self) -> PhoneStatus: ...
 
+    async def drain(self, on: bool) -> PhoneStatus:
+        """Take no new calls, in or out, and keep those that are up; or take them again. Raises `Draining` when the
+        daemon is stopping."""
+        ...
+
     def accounts(self) -> tuple[AccountView, ...]: ...
 
     def account(self, account: str) -> AccountView:

@@ -23,7 +23,6 @@ LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/webhooks/{w}/deliveries/{d}/retry", ("POST",)),
     ("/v1/devices", ("GET", "PATCH")),
     ("/v1/devices/test", ("POST",)),
-    ("/v1/drain", ("POST", "DELETE")),
     ("/v1/reload", ("POST",)),
     ("/v1/doctor", ("POST",)),
     ("/v1/login", ("POST",)),

@@ -58,6 +58,20 @@ async def status(api: Api) -> Response:
     return answer(api.phone.status())
 
 
+@router.post("/v1/drain", response_model=answers.Status, tags=["system"])
+async def drain(api: Api) -> Response:
+    """Take no new calls, in or out; those that are up go on. For a machine that is about to be taken away: when
+    `calls.active` is 0 nobody is hurt. `/readyz` says 503 meanwhile."""
+    return answer(await api.phone.drain(True))
+
+
+@router.delete("/v1/drain", status_code=204, tags=["system"])
+async def undrain(api: Api) -> Response:
+    """Take calls again."""
+    await api.phone.drain(False)
+    return Response(status_code=204)
+
+
 @router.post("/v1/tickets", response_model=answers.Ticket, status_code=201, tags=["system"])
 async def tickets(api: Api, caller: Caller) -> Response:
     """A one-use pass for a browser's WebSocket, with the rights of whoever asks."""

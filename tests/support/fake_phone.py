@@ -182,6 +182,12 @@ class FakePhone:
         self.network_generation += 1
         return self.network()
 
+    async def drain(self, on: bool) -> PhoneStatus:
+        if on != self.draining:
+            self.draining = on
+            self.bus.publish("system.draining", draining=on)
+        return self.status()
+
     def trace(self, call: str) -> TraceView:
         self.call(call)
         return self.traces.get(call, TraceView(call=call, sip_call_ids=(), complete=False, messages=()))

@@ -13,7 +13,7 @@ import pytest
 from phoned.accounts.account import Account
 from phoned.accounts.policy import AccountPolicy
 from phoned.accounts.registry import Accounts
-from phoned.errors import Gone, NotFound, WrongState
+from phoned.errors import Draining, Gone, NotFound, WrongState
 from phoned.model import AccountState, CallRequest, CallState, DtmfRequest, NetworkView, PlayRequest, RecordRequest
 from phoned.phone import Phone
 from phoned.service import PhoneControl
@@ -231,3 +231,19 @@ async def test_the_network_and_the_proxy_are_asked_of_those_who_know() -> None:
         await desk.phone.use_proxy("a", "backup")
     with pytest.raises(NotFound):
         await desk.phone.use_proxy("nobody", "auto")
+
+
+@virtual
+async def test_draining_refuses_new_calls_until_it_ends_and_for_good_when_the_daemon_leaves() -> None:
+    desk = Desk()
+    assert (await desk.phone.drain(True)).draining
+    await desk.phone.drain(True)
+    assert isinstance(await raised(desk.phone.place_call(CallRequest(account="a", to="200"))), Draining)
+    assert not (await desk.phone.drain(False)).draining
+    events = await desk.events()
+    assert [event.data["draining"] for event in events if event.type == "system.draining"] == [True, False]
+    await desk.phone.drain(True)
+    assert isinstance(desk.phone, Phone)
+    desk.phone.leaving = True
+    assert isinstance(await raised(desk.phone.drain(False)), Draining)
+    assert desk.phone.status().draining
