@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """The console script."""
-    from api.ctl import commands  # not before it runs: importing this package must stay cheap
+    from api.ctl.whole import app  # not before it runs: importing this package must stay cheap
 
-    commands.app()
+    app()

@@ -118,6 +118,10 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0) -> Any:
         return self._request("POST", path, json=body, timeout=timeout_s)
 
+    def delete(self, path: str) -> None:
+        """Undo what stands there."""
+        self._sent("DELETE", path)
+
     def follow(self, after: int | None) -> Iterator[dict[str, Any]]:
         """The events as they happen, until the connection ends."""
         headers = {"Accept": "text/event-stream"}

@@ -12,8 +12,7 @@ import typer
 
 from api.ctl import output
 from api.ctl.client import ERROR, UNREACHABLE, USAGE, Failure
-from api.ctl.session import Options, command, segment, session
-from api.ctl.session import app as app
+from api.ctl.session import Options, app, command, segment, session
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")]
 Call = Annotated[str | None, typer.Argument(help="The call's id; may be left out when only one call fits.")]

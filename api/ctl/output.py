@@ -81,6 +81,19 @@ def status(view: Mapping[str, Any]) -> str:
     return "\n".join((first, second, accounts(view["accounts"])))
 
 
+def network(view: Mapping[str, Any]) -> str:
+    """Where packets leave, and what changed lately."""
+    lines = [f"generation {view['generation']} ({clean(view['source'])})"]
+    rows = [
+        (route["destination"], route["family"], route["device"], route["gateway"] or "-", route["source"] or "-")
+        for route in view["routes"]
+        if route["destination"] == "default"
+    ]
+    lines += [table(("ROUTE", "FAMILY", "DEVICE", "GATEWAY", "SOURCE"), rows)] if rows else ["no default route"]
+    lines += [f"{change['at']}  {clean('; '.join(change['reasons']))}" for change in view["changes"]]
+    return "\n".join(lines)
+
+
 def pairs(view: Mapping[str, Any]) -> str:
     """One object, a line for each member that has a value."""
     shown = {name: value for name, value in view.items() if value not in (None, [], {})}

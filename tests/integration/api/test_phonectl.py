@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.ctl import client as ctl
-from api.ctl.commands import app
+from api.ctl.whole import app
 from phoned import errors
 from phoned.model import AccountState
 from tests.integration.api.conftest import Running
@@ -80,6 +80,20 @@ async def test_a_trace_is_a_ladder_json_or_a_capture(running: Running, tmp_path:
     assert (await phonectl(running, "trace", "--pcap", str(file))).code == ctl.OK
     assert file.read_bytes()[:4] == b"\xd4\xc3\xb2\xa1"
     assert (await phonectl(running, "trace", "--pcap", str(tmp_path / "no" / "such"))).code == ctl.ERROR
+
+
+async def test_the_way_out_is_shown_and_repaired_by_hand(running: Running) -> None:
+    assert "generation 1 (fake)" in (await phonectl(running, "network")).out
+    assert "generation 2" in (await phonectl(running, "network", "--changed")).out
+    assert json.loads((await phonectl(running, "network", "--json")).out)["generation"] == 2
+    assert "online" in (await phonectl(running, "retry")).out
+    assert (await phonectl(running, "retry", "nobody")).code == ctl.NOT_FOUND
+    call = json.loads((await phonectl(running, "call", "200", "--json")).out)["id"]
+    await running.phone.remote_answers(call)
+    assert call in (await phonectl(running, "reinvite", "--ice-restart")).out
+    assert "draining" in (await phonectl(running, "drain")).out
+    assert (await phonectl(running, "call", "200")).code == ctl.ERROR
+    assert "draining" not in (await phonectl(running, "drain", "--off")).out
 
 
 async def test_text_is_sent(running: Running) -> None:

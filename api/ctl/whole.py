@@ -1,0 +1,8 @@
+"""All commands of `phonectl` together: importing this registers each."""
+
+from __future__ import annotations
+
+from api.ctl import commands, repair
+from api.ctl.session import app
+
+__all__ = ["app", "commands", "repair"]
