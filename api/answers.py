@@ -118,6 +118,16 @@ class Recovery(Answer):
     attempts: int
 
 
+class QualitySample(Answer):
+    time: Moment
+    mos: float
+    jitter_ms: float
+    loss_pct: float
+    rtt_ms: float | None
+    packets_sent: int
+    packets_received: int
+
+
 class Stats(Answer):
     codec: str | None
     packets_sent: int
@@ -135,6 +145,7 @@ class Stats(Answer):
     dtls_generation: int
     ice_generation: int
     recoveries: list[Recovery]
+    series: list[QualitySample] = Field(default=[], description="Only with `series=1`.")
 
 
 class SipMessage(Answer):

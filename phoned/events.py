@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from phoned.clock import WallClock, wall_clock
 from phoned.ids import new_id
+from phoned.plain import plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class CallsTold:
     """What the world was told of the calls of processes before this one, as far as it was committed."""
 
     unfinished: tuple[Mapping[str, Any], ...] = ()
-    """Those without an end: the view of ``call.created``, in plain values."""
+    """Those without an end: the view of ``call.created`` or ``call.incoming``, in plain values."""
     ended: frozenset[str] = frozenset()
     """Ids of those that ended."""
 
@@ -66,8 +67,6 @@ class MemoryEventLog:
     def __init__(self, capacity: int = 10_000) -> None:
         self._ring: deque[Event] = deque(maxlen=capacity)
         self._last = 0
-        self.before = CallsTold()
-        """What a process before would have left."""
 
     async def last_seq(self) -> int:
         return self._last
@@ -84,7 +83,16 @@ class MemoryEventLog:
         return [event for event in self._ring if event.seq > seq][:limit]
 
     async def calls_told(self) -> CallsTold:
-        return self.before
+        begun: dict[str, Any] = {}
+        ended: set[str] = set()
+        for event in self._ring:
+            if event.type in ("call.created", "call.incoming"):
+                view = plain(event.data["call"])
+                begun[view["id"]] = view
+            elif event.type == "call.ended":
+                begun.pop(event.data["call"].id, None)
+                ended.add(event.data["call"].id)
+        return CallsTold(unfinished=tuple(begun.values()), ended=frozenset(ended))
 
 
 class Subscription:

@@ -254,6 +254,19 @@ class StatsView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QualitySample:
+    """How a call sounded at one moment; counters since it began."""
+
+    time: datetime
+    mos: float
+    jitter_ms: float
+    loss_pct: float
+    rtt_ms: float | None
+    packets_sent: int
+    packets_received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybackView:
     """A file or tone that is being played into a call. ``state``: playing, paused, finished, failed."""
 

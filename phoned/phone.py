@@ -27,6 +27,7 @@ from phoned.model import (
     PhoneStatus,
     PlaybackView,
     PlayRequest,
+    QualitySample,
     RecordingView,
     RecordRequest,
     StatsView,
@@ -206,6 +207,10 @@ class Phone:
     def stats(self, call: str) -> StatsView:
         """See `PhoneControl`."""
         return self._calls.stats(call)
+
+    def series(self, call: str) -> tuple[QualitySample, ...]:
+        """See `PhoneControl`."""
+        return self._calls.quality.series(self._calls.view(call).id)
 
     def _live(self, call: str) -> Call:
         """The call with its parts; `Gone` once it has ended."""

@@ -12,11 +12,13 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phoned.clock import rfc3339
-from phoned.events import Event
 from phoned.model import PhoneStatus, PlaybackView
+
+if TYPE_CHECKING:
+    from phoned.events import Event  # which renders what it keeps with this module
 
 
 def plain(value: object) -> Any:

@@ -25,6 +25,7 @@ from phoned.model import (
     PhoneStatus,
     PlaybackView,
     PlayRequest,
+    QualitySample,
     RecordingView,
     RecordRequest,
     StatsView,
@@ -122,6 +123,10 @@ class PhoneControl(Protocol):
     async def reinvite(self, call: str, *, ice_restart: bool) -> CallView: ...
 
     def stats(self, call: str) -> StatsView: ...
+
+    def series(self, call: str) -> tuple[QualitySample, ...]:
+        """How the call sounded, each 5 s, oldest first, for the last hour. Raises `NotFound`."""
+        ...
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView: ...
 

@@ -9,7 +9,6 @@ from api.deps import Route
 from phoned.errors import NotImplementedYet
 
 LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("/asyncapi.json", ("GET",)),
     ("/v1/accounts/{a}", ("PUT", "DELETE")),
     ("/v1/calls/{c}/transfer", ("POST",)),
     ("/v1/calls/{c}/streams", ("POST",)),

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 
 from api import answers
+from api.asyncapi import document
 from api.deps import Api, Caller, Route, answer
 from api.errors import ProblemError, page, problem
 from api.security import TICKET_PROTOCOL
@@ -28,6 +29,7 @@ LINKS = {
     "events_websocket": "/v1/events/ws",
     "tickets": "/v1/tickets",
     "openapi": "/openapi.json",
+    "asyncapi": "/asyncapi.json",
 }
 
 
@@ -90,6 +92,12 @@ async def problems(slug: str) -> Response:
 async def metrics(api: Api) -> Response:
     """Counters and gauges in the text format of Prometheus."""
     return Response(api.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/asyncapi.json", include_in_schema=False)
+async def asyncapi(api: Api) -> Response:
+    """The events, described."""
+    return answer(document(api.phone.status().version))
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -108,7 +108,7 @@ class CallManager:
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
         self._ended: OrderedDict[str, EndedCall] = OrderedDict()
-        self._quality = QualityReports(self._up)
+        self.quality = QualityReports(self._up, clock=clock)
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
         self.draining = False
 
@@ -275,7 +275,7 @@ class CallManager:
             log.exception("%s: %s could not be handled; the call ends", call.id, type(event).__name__)
             call.give_up(EndCause.FAILED)
         if isinstance(event, sip.Answered):
-            self._quality.wake()
+            self.quality.wake()
         elif isinstance(event, sip.Ended):
             self._by_session.pop(event.session, None)
 
@@ -378,7 +378,7 @@ class CallManager:
             if call.session is not None:
                 self._by_session[call.session] = call
                 self.trace.belongs(call.id, self._signaling.call_id(call.session))
-                self._quality.wake()
+                self.quality.wake()
             self._calls_changed(call.account)
 
     def _remake(self, entry: JournalEntry, continues: Continuation | None) -> Call:
@@ -396,7 +396,7 @@ class CallManager:
     async def hand_over(self, budget_s: float) -> None:
         """Take no more calls and leave those that are up to the next process. What is not answered cannot be left."""
         self.draining = True
-        self._quality.close()
+        self.quality.close()
         up = self._up()
         early = [call for call in self._calls.values() if call not in up]
         for call in early:
@@ -433,7 +433,7 @@ class CallManager:
         """Take no more calls, hang up all there are and wait until they are gone, at most ``budget_s`` seconds. Two
         thirds of it are for far ends that have yet to answer; then the rest ends without them."""
         self.draining = True
-        self._quality.close()
+        self.quality.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + budget_s
         calls = tuple(self._calls.values())

@@ -20,7 +20,7 @@ from phoned.calls.rounds import Rounds
 from phoned.errors import PhonedError
 from phoned.media import events as media
 from phoned.media.pulse import Pulse
-from phoned.model import MediaState
+from phoned.model import Cause, MediaState
 from phoned.recovery import media_plan as planning
 from phoned.recovery.media_plan import SWITCH_WAIT_S, CallFacts, Path, Tier, plan_media
 from phoned.recovery.tiers import TierMemory
@@ -441,9 +441,7 @@ class MediaRepair:
         self._came_to_nothing = self._agreed = self._moved = self._gone = self._exhausted = False
 
     def _why(self) -> str:
-        if self._moved or self._gone or self._media.rerouted():
-            return "network"
-        return "failed" if self._failed else "timeout"
+        return Cause.NETWORK if self._moved or self._gone or self._media.rerouted() else Cause.TIMEOUT
 
     def _rest(self) -> None:
         self._tier, self._path, self._trouble_at = 0, Path.UNKNOWN, None

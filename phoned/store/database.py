@@ -33,7 +33,9 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, type TEXT NOT NULL,"
     " time TEXT NOT NULL, node TEXT NOT NULL, data TEXT NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS event_of_call ON event (seq) WHERE type IN ('call.created', 'call.ended')",
+    "DROP INDEX IF EXISTS event_of_call",  # of an earlier version
+    "CREATE INDEX IF NOT EXISTS event_of_calls ON event (seq)"
+    " WHERE type IN ('call.created', 'call.incoming', 'call.ended')",
     "CREATE TABLE IF NOT EXISTS keyvalue (service TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,"
     " PRIMARY KEY (service, key)) WITHOUT ROWID",
 )

@@ -87,14 +87,14 @@ class SqliteEventLog:
             ended: set[str] = set()
             rows = connection.execute(
                 "SELECT seq, type, json_extract(data, '$.call.id') FROM event"
-                " WHERE type IN ('call.created', 'call.ended') ORDER BY seq"
+                " WHERE type IN ('call.created', 'call.incoming', 'call.ended') ORDER BY seq"
             )
             for seq, type_, call in rows:
-                if type_ == "call.created":
-                    begun[call] = seq
-                else:
+                if type_ == "call.ended":
                     begun.pop(call, None)
                     ended.add(call)
+                else:
+                    begun[call] = seq
             texts = (connection.execute("SELECT data FROM event WHERE seq = ?", (seq,)) for seq in begun.values())
             unfinished = tuple(json.loads(found.fetchone()[0])["call"] for found in texts)
             return CallsTold(unfinished=unfinished, ended=frozenset(ended))

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from api.asyncapi import model_of
 from tests.support.child import Child, until
 
 Json = dict[str, Any]
@@ -43,6 +44,8 @@ class EventReader:
         self._events: list[SeenEvent] = []
         self._changed = threading.Condition()
         self._over: str | None = None
+        self.undescribed: list[str] = []
+        """Events that are not as AsyncAPI says."""
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
@@ -104,6 +107,10 @@ class EventReader:
             seq, type_, data = envelope.get("seq"), envelope["type"], envelope["data"]
             self._events.append(SeenEvent(seq=seq, type=type_, data=data, at=time.monotonic()))
             self._changed.notify_all()
+        try:
+            model_of(type_).model_validate(envelope)
+        except (KeyError, ValueError) as error:
+            self.undescribed.append(f"{type_}: {error}")
 
     def _finish(self, why: str) -> None:
         with self._changed:
@@ -239,10 +246,11 @@ class PhonedProcess(Child):
     def stop(self, grace_s: float = 15.0) -> int | None:
         """SIGTERM; returns the exit code."""
         code = super().stop(grace_s)
-        if self._events is not None:
-            self._events.join()
         if self._client is not None:
             self._client.close()
+        if self._events is not None:
+            self._events.join()
+            assert self._events.undescribed == []
         return code
 
     def _answers(self, path: str) -> bool:

@@ -36,6 +36,7 @@ from phoned.model import (
     PhoneStatus,
     PlaybackView,
     PlayRequest,
+    QualitySample,
     RecordingView,
     RecordRequest,
     RegistrationView,
@@ -187,6 +188,14 @@ class FakePhone:
             self.draining = on
             self.bus.publish("system.draining", draining=on)
         return self.status()
+
+    def series(self, call: str) -> tuple[QualitySample, ...]:
+        self.call(call)
+        return (
+            QualitySample(
+                time=EPOCH, mos=4.4, jitter_ms=1.0, loss_pct=0.0, rtt_ms=None, packets_sent=250, packets_received=249
+            ),
+        )
 
     def trace(self, call: str) -> TraceView:
         self.call(call)

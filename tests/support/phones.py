@@ -9,9 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from api.asyncapi import model_of
 from phoned.config.load import load_config
 from phoned.daemon import Daemon
 from phoned.events import Event, Subscription
+from phoned.plain import envelope
 from phoned.sandbox.server import Sandbox
 
 BUDGET_S = 20.0
@@ -49,6 +51,11 @@ class Watch:
                     return found
         raise AssertionError("the bus is closed")
 
+    def described(self) -> None:
+        """Every event seen was as AsyncAPI says."""
+        for event in self.seen:
+            model_of(event.type).model_validate(envelope(event))
+
     def types(self, call: str | None = None) -> list[str]:
         """Types seen so far, of one call when named, without the ever-repeated ``call.updated``."""
         return [
@@ -66,6 +73,7 @@ class Phones:
         self._stack = AsyncExitStack()
         self.exchange = Sandbox()
         self.url = ""
+        self._watches: list[Watch] = []
 
     async def __aenter__(self) -> Self:
         self.url = await self.exchange.start()
@@ -76,6 +84,8 @@ class Phones:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        for watch in self._watches:
+            watch.described()
 
     async def phone(
         self, user: str = "alice", *, extra: str = "", account: str = "", password: str | None = None
@@ -105,8 +115,10 @@ outbound_proxy = "{self.url}"
         loaded = load_config(config, environ={"RUNTIME_DIRECTORY": str(home / "run"), "HOME": str(home)})
         daemon = Daemon(loaded, plugins={})
         await daemon.start()
+        watch = Watch(daemon.bus.subscribe(capacity=10_000))
+        self._watches.append(watch)
         self._stack.push_async_callback(daemon.stop)
-        return daemon, Watch(daemon.bus.subscribe(capacity=10_000))
+        return daemon, watch
 
     async def online(self, user: str = "alice", **settings: str) -> tuple[Daemon, Watch]:
         """The same, once it is registered."""

@@ -83,8 +83,8 @@ class SimulatedDaemon:
         self.agent = UserAgent(random=tokens, limits=Limits(sessions=58))
         self.signaling = Signaling(self.agent)
         self.accounts = Accounts()
-        self.bus = EventBus(disk.log, node="n", clock=virtual_clock)
-        self.journal = CallJournal(disk.journal, clock=virtual_clock)
+        self.bus = EventBus(disk.log, node="n", clock=world.clock)
+        self.journal = CallJournal(disk.journal, clock=world.clock)
         self.calls = CallManager(
             signaling=self.signaling,
             accounts=self.accounts.get,
@@ -92,7 +92,7 @@ class SimulatedDaemon:
             policy=DialPolicy(DialConfig(max_per_minute=10_000)),
             rules=(),
             bus=self.bus,
-            clock=virtual_clock,
+            clock=world.clock,
             journal=self.journal,
         )
         self.signaling.connect(self.accounts, self.calls)
@@ -141,7 +141,7 @@ class SimulatedDaemon:
                     bus=self.bus,
                     listener=links,
                     uniform=random.uniform,
-                    clock=virtual_clock,
+                    clock=world.clock,
                 )
             )
 
@@ -210,7 +210,7 @@ class World:
         self.wire = Wire(stdlib_random.Random(self.seed + 2), self.exchange)
         self.path = MediaPath(address=lambda: self.wire.address)
         self.source = FakeSource()
-        self.slept_s = 0.0
+        self.slept_s = self.set_by_s = 0.0
         self.disk = Disk()
         self.crashes: list[str] = []
         self.alarms = Alarms()
@@ -223,6 +223,10 @@ class World:
         """All that is armed."""
         scheduled: list[asyncio.TimerHandle] = getattr(self.loop, "_scheduled")  # noqa: B009  # no public way
         return {handle for handle in scheduled if not handle.cancelled()}
+
+    def clock(self) -> datetime:
+        """The wall clock, which somebody may set."""
+        return virtual_clock() + timedelta(seconds=self.set_by_s)
 
     def clocks(self) -> Reading:
         """The machine's clocks."""

@@ -230,7 +230,10 @@ async def test_the_other_verbs(running: Running) -> None:
     assert again.json()["media"]["generation"] == 2
     stats = await client.get(f"/v1/calls/{call}/stats")
     answers.Stats.model_validate(stats.json())
-    assert code(await client.get(f"/v1/calls/{call}/stats?series=1")) == (501, "not_implemented")
+    (sample,) = (await client.get(f"/v1/calls/{call}/stats?series=1")).json()["series"]
+    assert (sample["mos"], sample["packets_received"], sample["rtt_ms"]) == (4.4, 249, None)
+    assert "series" not in (await client.get(f"/v1/calls/{call}/stats")).json()
+    assert code(await client.get(f"/v1/calls/{call}/stats?series=2"))[0] == 422
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/hangup"), ("DELETE", "")])

@@ -204,6 +204,20 @@ def test_sigusr2_hands_a_held_and_muted_call_over_without_a_word(exchange: Excha
         assert (ended["cause"], ended["by"]) == ("completed", "remote")
 
 
+def test_a_call_that_rang_here_when_the_phone_died_is_told_to_have_ended(exchange: Exchange, phone: Phone) -> None:
+    with Phone(exchange, "bob") as bob:
+        bob.start()
+        bob.wait_ready()
+        phone.wait_ready()
+        phone.place("alice", "bob")
+        ringing = bob.incoming()
+        bob.die()
+        bob.again()
+        ended = bob.events.wait_for("call.ended", lambda data: data["call"]["id"] == ringing)
+        assert (ended.call["direction"], ended.call["end"]["cause"]) == ("in", "lost")
+        assert told(bob, ringing).count("call.ended") == 1
+
+
 def test_a_call_that_was_hung_up_never_comes_back(phone: Phone) -> None:
     call = phone.calling("tone")
     phone.verb(call, "hangup")

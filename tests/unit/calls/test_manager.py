@@ -302,6 +302,23 @@ async def test_quality_is_told_each_five_seconds_of_calls_that_are_up() -> None:
     world.media[again.id].numbers = StatsView(mos=4.0)
     await asyncio.sleep(6)
     assert len([type_ for type_ in await world.types() if type_ == "call.quality"]) == 4
+    series = world.manager.quality.series(call.id)
+    assert [(sample.mos, sample.packets_received) for sample in series] == [(4.2, 9)] * 3, "kept after the end"
+    assert world.manager.quality.series(silent.id) == ()
+
+
+@virtual
+async def test_the_series_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phoned.calls.quality.KEPT_CALLS", 2)
+    monkeypatch.setattr("phoned.calls.quality.KEPT_SAMPLES", 3)
+    world = CallWorld()
+    calls = [await world.active() for _ in range(3)]
+    for call in calls:
+        world.media[call.id].numbers = StatsView(mos=4.0)
+    await asyncio.sleep(60)
+    kept = [len(world.manager.quality.series(call.id)) for call in calls]
+    assert max(kept) <= 3
+    assert sum(count > 0 for count in kept) == 2
 
 
 @virtual

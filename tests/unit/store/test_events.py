@@ -114,9 +114,16 @@ async def test_what_was_told_of_calls_is_known_to_the_next_process(database: Dat
 
     log = SqliteEventLog(database)
     assert await log.calls_told() == CallsTold()
-    types = (("call.created", "c1"), ("call.created", "c2"), ("call.ringing", "c1"), ("call.ended", "c1"))
+    types = (
+        ("call.created", "c1"),
+        ("call.created", "c2"),
+        ("call.ringing", "c1"),
+        ("call.ended", "c1"),
+        ("call.incoming", "c3"),
+    )
     await log.append([told(seq, type_, call) for seq, (type_, call) in enumerate(types, 1)])
-    left = CallsTold(unfinished=({"id": "c2", "account": "a"},), ended=frozenset({"c1"}))
+    unfinished = ({"id": "c2", "account": "a"}, {"id": "c3", "account": "a"})
+    left = CallsTold(unfinished=unfinished, ended=frozenset({"c1"}))
     assert await SqliteEventLog(database).calls_told() == left
     await database.close()
     assert await log.calls_told() == CallsTold()
