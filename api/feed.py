@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from phoned.clock import rfc3339, wall_clock
-from phoned.events import Event, EventBus, Subscription
+from phoned.events import Event, EventBus, Subscription, envelope
 from phoned.ids import new_id
-from phoned.plain import envelope, plain
+from phoned.plain import plain
 from phoned.service import PhoneControl
 
 BACKLOG = 4096

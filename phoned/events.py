@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from phoned.clock import WallClock, wall_clock
+from phoned.clock import WallClock, rfc3339, wall_clock
 from phoned.ids import new_id
 from phoned.plain import plain
 
@@ -29,6 +29,18 @@ class Event:
     time: datetime
     node: str
     data: Mapping[str, Any]
+
+
+def envelope(event: Event) -> dict[str, Any]:
+    """The one envelope of an event, as every surface shows it."""
+    return {
+        "id": event.id,
+        "seq": event.seq,
+        "type": event.type,
+        "time": rfc3339(event.time),
+        "node": event.node,
+        "data": plain(event.data),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,10 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phoned.clock import rfc3339
 from phoned.model import PhoneStatus, PlaybackView
-
-if TYPE_CHECKING:
-    from phoned.events import Event  # which renders what it keeps with this module
 
 
 def plain(value: object) -> Any:
@@ -56,18 +53,6 @@ def _status(status: PhoneStatus) -> dict[str, Any]:
     rendered = {field.name: plain(getattr(status, field.name)) for field in fields(status)}
     rendered["calls"] = {"active": rendered.pop("calls_active"), "capacity": rendered.pop("calls_capacity")}
     return rendered
-
-
-def envelope(event: Event) -> dict[str, Any]:
-    """The one envelope of an event, as every surface shows it."""
-    return {
-        "id": event.id,
-        "seq": event.seq,
-        "type": event.type,
-        "time": rfc3339(event.time),
-        "node": event.node,
-        "data": plain(event.data),
-    }
 
 
 def dumps(value: object) -> str:

@@ -12,8 +12,7 @@ from typing import Any, Self
 from api.asyncapi import model_of
 from phoned.config.load import load_config
 from phoned.daemon import Daemon
-from phoned.events import Event, Subscription
-from phoned.plain import envelope
+from phoned.events import Event, Subscription, envelope
 from phoned.sandbox.server import Sandbox
 
 BUDGET_S = 20.0

@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
-from phoned.events import Event
+from phoned.events import Event, envelope
 from phoned.model import CallState, HoldView, PhoneStatus, PlaybackView
-from phoned.plain import dumps, envelope, plain
+from phoned.plain import dumps, plain
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 
