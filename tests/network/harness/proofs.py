@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.network.harness.scene import Story
+from tests.network.harness.scene import ACCOUNT, USER, Story
 from tests.support.child import until
 
 SIGNALLING_S, AUDIO_S, PATIENCE_S = 10.0, 10.0, 40.0
@@ -19,7 +19,13 @@ def survived(story: Story, since: float, *, gap_s: float = AUDIO_S, patience_s: 
     assert story.page is not None
     assert story.page.state()["established"]
     assert not story.page.log("ended")
-    until(lambda: len(story.contacts()) == 1, "one binding at the registrar", 5)
+    try:
+        until(lambda: len(story.contacts()) == 1, "one binding at the registrar", 5)
+    except TimeoutError as error:
+        server = story.scene.server
+        error.add_note(f"it holds {story.contacts()}; it has seen {server.requests('REGISTER', USER)[-8:]}")
+        error.add_note(f"the phone says {story.phone.account(ACCOUNT)}")
+        raise
 
 
 def leaves_by(story: Story, address: str, call: str | None = None) -> bool:
