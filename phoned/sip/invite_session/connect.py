@@ -295,17 +295,23 @@ def _confirm(s: InviteSession, leg: Leg, now: float) -> None:
 
 
 def acknowledge(s: InviteSession, leg: Leg, out: Outgoing, now: float, body: bytes = b"") -> None:
-    """Send the ACK of a 2xx, and keep it for repetitions. It carries the credentials of its INVITE (13.2.2.4)."""
-    ack = leg.dialog.ack(cseq(out.request).number)
-    for name in _CREDENTIALS:
-        value = out.request.headers.get(name)
-        if value is not None:
-            ack.headers.add(name, value)
+    """Send the ACK of a 2xx, and keep it for repetitions."""
+    ack = ack_of(leg, out)
     if body:
         ack.headers.add("Content-Type", SDP)
         ack.body = body
     leg.ack_number = cseq(out.request).number
     leg.ack = s.core.layer.send_ack(ack, s.flow)
+
+
+def ack_of(leg: Leg, out: Outgoing) -> Request:
+    """The ACK of a 2xx. It carries the credentials of its INVITE (13.2.2.4)."""
+    ack = leg.dialog.ack(cseq(out.request).number)
+    for name in _CREDENTIALS:
+        value = out.request.headers.get(name)
+        if value is not None:
+            ack.headers.add(name, value)
+    return ack
 
 
 def _decline_success(s: InviteSession, caller: CallerFacts, out: Outgoing, response: Response, now: float) -> None:

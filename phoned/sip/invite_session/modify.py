@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 MAX_AGAIN = 10
 """Glare in a row before it counts as a refusal."""
+MAX_OVERLAPS = 3
+"""Refusals in a row that are laid to a forerunner which the far end has not done with."""
+MAX_FORERUNNERS = 16
+"""Re-INVITEs without an answer that are acknowledged unheard; the far end answers one at most."""
 SHORT_RETRY_S = 10
 """RFC 3261 14.2 asks for at most this in the Retry-After of a 500 to a re-INVITE."""
 EXPIRED = 'SIP;cause=408;text="Session expired"'
@@ -130,6 +134,8 @@ def _send(
         request.headers.add("Content-Type", SDP)
         request.body = body
     leg.rseq = None
+    for forerunner in s.modify.forerunners:
+        s.core.layer.send_ack(connect.ack_of(leg, forerunner), s.flow)
     s.modify.current = s.send(purpose, request, now, leg=leg, token=token, causes=causes)
 
 
@@ -162,7 +168,8 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
 
 def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now: float) -> None:
     facts = s.modify
-    facts.current, facts.strikes, facts.again, facts.overlapping = None, 0, 0, False
+    facts.current, facts.strikes, facts.again = None, 0, 0
+    facts.forerunners.clear()
     leg.dialog.refresh_target(response)
     leg.methods = methods_of(response) or leg.methods
     s.timer.accepted_by_peer(lenient(session_expires, response), now)
@@ -187,6 +194,15 @@ def _withdraw(s: InviteSession, leg: Leg, out: Outgoing) -> None:
         s.emit(DescriptionExpired(session=s.id, token=out.token))
 
 
+def _leave_behind(s: InviteSession, leg: Leg, out: Outgoing) -> None:
+    """Nothing more is heard of it, but the far end may have answered. It waits for an ACK then, takes no other
+    re-INVITE before that, and ends the call when none comes (13.3.1.4): the next one brings the ACK along."""
+    _withdraw(s, leg, out)
+    _again(s, out.causes)
+    if out.purpose is Purpose.REINVITE and out.key is not None:
+        s.modify.forerunners = [*s.modify.forerunners, out][-MAX_FORERUNNERS:]
+
+
 def _again(s: InviteSession, causes: tuple[ModifyCause, ...]) -> None:
     """Wish it again, before what was wished since; our media makes a new offer."""
     facts = s.modify
@@ -199,8 +215,8 @@ def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, n
         on_failure(s, out, 408, now)
         return
     _withdraw(s, leg, out)
-    overlapped = facts.overlapping
-    facts.strikes, facts.cut_off, facts.overlapping = 0, False, False
+    overlapped = bool(facts.forerunners) and facts.again < MAX_OVERLAPS
+    facts.strikes, facts.cut_off = 0, False
     after = retry_after(response)
     if status == 481:
         # the far end has no such call: it is over, and there is nobody to say BYE to
@@ -256,10 +272,9 @@ def on_failure(s: InviteSession, out: Outgoing, status: int, now: float) -> None
     if out is not facts.current:
         return
     assert leg is not None
-    _withdraw(s, leg, out)
+    _leave_behind(s, leg, out)
     facts.cut_off = False
     if status == 503:
-        _again(s, out.causes)
         if s.flow in s.account.flows:
             s.timers.set((Deadline.MODIFY_AGAIN, None), now + s.core.timers.t2_s)  # no room, or already on a new flow
         return
@@ -268,7 +283,6 @@ def on_failure(s: InviteSession, out: Outgoing, status: int, now: float) -> None
         close.bye(s, leg, now)
         s.end(EndCause.NO_ANSWER_FROM_PEER, Party.SYSTEM, status=408)
         return
-    _again(s, out.causes)
     s.timers.set((Deadline.MODIFY_AGAIN, None), now + s.core.timers.transaction_s)
     s.emit(FlowSuspect(session=s.id, account=s.account.id, flow=s.flow))
 
@@ -289,9 +303,7 @@ def move(s: InviteSession, now: float) -> None:
     facts = s.modify
     out = facts.current
     if out is not None and out.leg is not None and (out.key is None or out.key.flow != s.flow):
-        _withdraw(s, out.leg, out)
-        _again(s, out.causes)
-        facts.overlapping = out.key is not None
+        _leave_behind(s, out.leg, out)
     s.timers.clear((Deadline.MODIFY_AGAIN, None))
     pump(s, now)
 

@@ -232,7 +232,7 @@ class ModifyFacts:
     """Tries that met glare, in a row."""
     cut_off: bool = False
     """Whether the current one was cancelled for want of a final response."""
-    overlapping: bool = False
-    """The current one was sent while its forerunner on another flow had no final response."""
+    forerunners: list[Outgoing] = field(default_factory=list)
+    """Re-INVITEs of which nothing more was heard, the oldest first, until one is accepted."""
     refused_early: tuple[ModifyCause, ...] = ()
     """Refused before the registrar confirmed the new flow: said once more after it."""

@@ -182,6 +182,28 @@ def test_a_refusal_because_its_forerunner_on_the_old_flow_is_not_settled_is_no_r
     bob.one(Ended)
 
 
+def test_an_unheard_answer_to_our_reinvite_is_acknowledged_by_the_next() -> None:
+    network = SipNetwork()
+    alice, bob = established(network)
+    network.drop = lambda sender, message: sender == "bob"
+    alice.reinvite(ModifyCause.MEDIA)
+    network.run(0.2)
+    (unheard,) = alice.requests("INVITE")[1:]
+    network.drop = None
+    network.cut(alice)
+    network.connect(alice, bob)
+    network.run(0.2)
+    assert cseq(alice.requests("ACK")[1]).number == cseq(unheard).number
+    assert alice.one(Modified).causes == (ModifyCause.MEDIA,)
+    answers = len(bob.responses(200))
+    network.run(40)
+    assert len(bob.responses(200)) == answers, "each has its ACK"
+    assert [ack for ack in alice.requests("ACK")[2:] if cseq(ack).number == cseq(unheard).number] == []
+    alice.hangup()
+    network.run()
+    bob.one(Ended)
+
+
 @pytest.mark.behaviour("W38")
 def test_a_call_that_came_over_a_doubted_flow_is_answered_there() -> None:
     network = SipNetwork()
