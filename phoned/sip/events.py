@@ -168,7 +168,8 @@ class DescriptionExpired:
 class IncomingCall:
     """An INVITE for an account, before anything but 100 was said. Next: `ring`, `answer`, `reject`.
 
-    ``headers`` are all header fields in order (long names, unfolded values). ``replaces`` is the raw header value.
+    ``headers`` are all header fields in order (long names, unfolded values). ``replaces``: the session whose place it
+    takes (RFC 3891), which is this account's and not ended; answer this one, then end that one.
     """
 
     session: SessionId
@@ -181,7 +182,7 @@ class IncomingCall:
     request_uri: str
     headers: tuple[tuple[str, str], ...]
     has_offer: bool
-    replaces: str | None = None
+    replaces: SessionId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +313,41 @@ class RequestAnswered:
     headers: tuple[tuple[str, str], ...]
 
 
+# --- transfers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferAccepted:
+    """The far end will try what our REFER ``token`` asks for (202)."""
+
+    session: SessionId
+    token: Token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferProgress:
+    """How the far end fares with our REFER (RFC 3515 2.4.4). ``final`` comes once: ``status`` is that of the call it
+    placed, or of the refusal; 0 when nothing was heard."""
+
+    session: SessionId
+    token: Token
+    status: int
+    reason: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referred:
+    """The far end asks us to call ``target``; ``replaces`` is the Replaces value to call with. Next: `accept_refer` and
+    `notify_refer` until a final status, or `refuse_refer`."""
+
+    session: SessionId
+    token: Token
+    target: str
+    replaces: str | None
+    referred_by: str | None
+
+
 Event = (
     Registered
     | RegistrationFailed
@@ -333,4 +369,7 @@ Event = (
     | InfoReceived
     | MessageReceived
     | RequestAnswered
+    | ReferAccepted
+    | ReferProgress
+    | Referred
 )

@@ -15,12 +15,13 @@ from phoned.sip.message import Request, Response
 
 ValueT = TypeVar("ValueT")
 
-ALLOWED: Final = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "PRACK", "UPDATE")
-ROUTED: Final = frozenset({*ALLOWED, "REFER", "NOTIFY"})
-"""Methods that are looked at: the last two get refusals of their own."""
-KNOWN: Final = frozenset({*ROUTED, "REGISTER", "SUBSCRIBE", "PUBLISH"})
-SUPPORTED: Final = ("100rel", "gruu", "outbound", "timer")
+ALLOWED: Final = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "MESSAGE", "PRACK", "UPDATE", "REFER", "NOTIFY")
+KNOWN: Final = frozenset({*ALLOWED, "REGISTER", "SUBSCRIBE", "PUBLISH"})
+SUPPORTED: Final = ("100rel", "gruu", "outbound", "replaces", "timer")
 SDP: Final = "application/sdp"
+SIPFRAG: Final = "message/sipfrag;version=2.0"
+REFER: Final = "refer"
+"""The event package of RFC 3515."""
 ALLOW: Final = ", ".join(ALLOWED)
 
 
@@ -79,7 +80,7 @@ def unacceptable(request: Request) -> Response | None:
 
     Raises MalformedMessage for a header field that cannot be read.
     """
-    if request.method not in ROUTED:
+    if request.method not in ALLOWED:
         status = 405 if request.method in KNOWN else 501
         return respond_to(request, status, headers=[("Allow", ALLOW)])
     unknown = [tag for tag in require(request) if tag not in SUPPORTED]

@@ -185,9 +185,12 @@ class Routing:
             self.counters.refused_new += 1
             refusal = inbound.no_room(request)
         if refusal is None and request.method == "INVITE":
+            replaced = self.sessions.replaced_by(request, account)
+            if isinstance(replaced, int):
+                return self._refuse(key, respond_to(request, replaced), now)
             if self.sessions.live < self.core.limits.sessions:
                 session = self.new_session(account, key.flow, InviteState.INCOMING)
-                accept.start(session, key, request, now)
+                accept.start(session, key, request, replaced.id if replaced is not None else None, now)
                 self.sessions.keep(session)
                 return self.sessions.settle(session)
             self.counters.refused_new += 1

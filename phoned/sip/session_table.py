@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from phoned.errors import Gone, NotFound
-from phoned.sip.accessors import call_id, from_, to
+from phoned.sip.accessors import call_id, from_, replaces, to
 from phoned.sip.core import AccountCore
+from phoned.sip.dialog import DialogState
 from phoned.sip.events import Event, SessionId, Token
 from phoned.sip.invite_session.session import InviteSession
-from phoned.sip.invite_session.state import Leg
+from phoned.sip.invite_session.state import InviteState, Leg
 from phoned.sip.io import TimerSet
 from phoned.sip.message import Request
 
@@ -91,6 +92,22 @@ class SessionTable:
             return None
         leg = session.find(from_(request).tag or "")
         return None if leg is None else (session, leg)
+
+    def replaced_by(self, request: Request, account: AccountCore) -> InviteSession | int | None:
+        """The session that a new INVITE takes the place of (RFC 3891 3), None when it names none, or the status of its
+        refusal. Both tags must be right; a call that still rings here is nobody's to take."""
+        named = replaces(request)
+        if named is None:
+            return None
+        session = self._dialogs.get((named.call_id, named.to_tag))
+        leg = session.find(named.from_tag) if session is not None and session.account is account else None
+        if session is None or leg is None or session.state in (InviteState.INCOMING, InviteState.ANSWERING):
+            return 481
+        if session.ended:
+            return 603
+        if named.early_only and leg.dialog.state is DialogState.CONFIRMED:
+            return 486
+        return session
 
     def has_dialog(self, session: InviteSession) -> bool:
         """Whether there is one with the same Call-ID and local tag."""

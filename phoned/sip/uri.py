@@ -24,6 +24,7 @@ _forbidden_in_user: Final = re.compile(r'[ \t<>"\0\r\n\x7f]').search
 _USER_SAFE: Final = "!*'()&=+$,;?/"
 _PASSWORD_SAFE: Final = "!*'()&=+$,"
 _PARAMETER_SAFE: Final = "!*'()[]/:&+$"
+_HEADER_SAFE: Final = "!*'()[]/:$"
 # RFC 3261 19.1.4: a URI that has one of these never equals a URI that lacks it
 _TELLING: Final = ("user", "ttl", "method", "maddr", "transport")
 
@@ -161,6 +162,11 @@ class Uri:
     def without_headers(self) -> Uri:
         """A copy without the part behind the question mark, as a Request-URI must be (RFC 3261 19.1.1)."""
         return replace(self, headers="")
+
+    def with_header(self, name: str, value: str) -> Uri:
+        """A copy with one more header in its part behind the question mark, escaped as needed."""
+        pair = f"{_escape(name, _HEADER_SAFE)}={_escape(value, _HEADER_SAFE)}"
+        return replace(self, headers=f"{self.headers}&{pair}" if self.headers else pair)
 
     @property
     def header_pairs(self) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from phoned.sip.events import (
     SessionId,
     Token,
 )
-from phoned.sip.invite_session import accept, close, connect, journal, messages, modify
+from phoned.sip.invite_session import accept, close, connect, journal, messages, modify, transfer
 from phoned.sip.invite_session.session import InviteSession
 from phoned.sip.invite_session.state import InviteState
 from phoned.sip.io import Random, TimerValues
@@ -270,6 +270,32 @@ class UserAgent:
         found = self._routing.sessions.live_one(session)
         token = messages.send(found, method, content_type, body, now, headers)
         return token, self._routing.sessions.settle(found)
+
+    def refer(
+        self, session: SessionId, now: float, *, target: str = "", instead_of: SessionId | None = None
+    ) -> tuple[Token, list[Event]]:
+        """Ask the far end to call ``target``, or to take our place in the session ``instead_of`` (RFC 5589);
+        `ReferAccepted` and `ReferProgress` follow. Raises NotFound, Gone, WrongState, NotRegistered and
+        InvalidValue."""
+        found = self._routing.sessions.live_one(session)
+        other = self._routing.sessions.live_one(instead_of) if instead_of is not None else None
+        token = transfer.refer(found, target, other, now)
+        return token, self._routing.sessions.settle(found)
+
+    def accept_refer(self, session: SessionId, now: float) -> list[Event]:
+        """Say 202 to what `Referred` asked for. Raises Gone when it is settled."""
+        return self._routing.do(self._routing.sessions.live_one(session), transfer.accept, now)
+
+    def refuse_refer(self, session: SessionId, now: float, *, status: int = 603) -> list[Event]:
+        """It will not be tried. Raises Gone when it is settled."""
+        return self._routing.do(self._routing.sessions.live_one(session), transfer.refuse, status, now)
+
+    def notify_refer(self, session: SessionId, status: int, reason: str, now: float) -> list[Event]:
+        """Tell how the call that was asked for fares; a status of 200 or above is the last word. Raises Gone."""
+        if not 100 <= status < 700:
+            raise InvalidValue("a status is 100 to 699")
+        written(reason)
+        return self._routing.do(self._routing.sessions.live_one(session), transfer.notify, status, reason, now)
 
     def message(
         self, account: AccountId, target: str, content_type: str, body: bytes, now: float

@@ -18,6 +18,7 @@ from phoned.sip.events import (
     EndCause,
     IncomingCall,
     Party,
+    SessionId,
 )
 from phoned.sip.fields import NameAddr
 from phoned.sip.invite_session import close, modify, provisional
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from phoned.sip.invite_session.session import InviteSession
 
 
-def start(s: InviteSession, key: TransactionKey, request: Request, now: float) -> None:
+def start(s: InviteSession, key: TransactionKey, request: Request, replaces: SessionId | None, now: float) -> None:
     """A new INVITE for us. Raises MalformedMessage before anything is kept."""
     tags = {*supported(request), *require(request)}
     asked = session_expires(request)
@@ -78,7 +79,7 @@ def start(s: InviteSession, key: TransactionKey, request: Request, now: float) -
             request_uri=request.uri,
             headers=tuple(request.headers),
             has_offer=s.callee.offer is not None,
-            replaces=request.headers.get("Replaces"),
+            replaces=replaces,
         )
     )
 

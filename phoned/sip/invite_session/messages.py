@@ -1,5 +1,5 @@
-"""Requests beside the call inside its dialog: INFO (RFC 6086), MESSAGE (RFC 3428), OPTIONS, and refusals of REFER and
-NOTIFY. All opaque: what they mean is for our user."""
+"""Requests beside the call inside its dialog: INFO (RFC 6086), MESSAGE (RFC 3428), OPTIONS. All opaque: what they mean
+is for our user."""
 
 from __future__ import annotations
 
@@ -101,13 +101,3 @@ def on_message(s: InviteSession, incoming: Incoming, now: float) -> None:
 def on_options(s: InviteSession, incoming: Incoming, now: float) -> None:
     """OPTIONS inside a dialog: it lives, and this is what it can."""
     s.respond(incoming, 200, now, headers=CAPABILITIES)
-
-
-def on_refer(s: InviteSession, incoming: Incoming, now: float) -> None:
-    """Nobody moves our calls."""
-    s.respond(incoming, 603, now)
-
-
-def on_notify(s: InviteSession, incoming: Incoming, now: float) -> None:
-    """No subscription of ours is meant (RFC 6665 4.1.3)."""
-    s.respond(incoming, 481, now)

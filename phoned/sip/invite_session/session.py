@@ -23,7 +23,7 @@ from phoned.sip.events import (
     SessionId,
     Token,
 )
-from phoned.sip.invite_session import accept, close, connect, messages, modify, provisional
+from phoned.sip.invite_session import accept, close, connect, messages, modify, provisional, transfer
 from phoned.sip.invite_session.state import (
     LEGAL,
     CalleeFacts,
@@ -35,7 +35,9 @@ from phoned.sip.invite_session.state import (
     ModifyFacts,
     Outgoing,
     Purpose,
+    Referral,
     Success,
+    Taken,
     Use,
     Want,
 )
@@ -80,6 +82,8 @@ class InviteSession:
         self.caller: CallerFacts | None = None
         self.callee: CalleeFacts | None = None
         self.modify = ModifyFacts()
+        self.referral: Referral | None = None
+        self.taken: Taken | None = None
         self.timer = SessionTimer(account.parameters.session_timer)
         self.timers: TimerSet[tuple[Deadline, Hashable]] = TimerSet()
         self.wants: dict[Token, Want] = {}
@@ -140,6 +144,7 @@ class InviteSession:
         if self.modify.current is not None and self.modify.current.token is not None:
             self.emit(DescriptionExpired(session=self.id, token=self.modify.current.token))
         self.modify = ModifyFacts()
+        self.referral = self.taken = None
         if self.callee is not None:
             self.callee.reliable = None  # a PRACK that comes late acknowledges nothing
         self.timer.stop()
@@ -278,6 +283,7 @@ class InviteSession:
             connect.cancel_orphan(self, now)
             return
         modify.move(self, now)
+        transfer.move(self, now)
 
     def abandon(self) -> None:
         """Forget every request of ours: what is left of a session after an error of our own."""
@@ -391,6 +397,10 @@ class InviteSession:
                 modify.on_no_final(self, name, now)
             case Deadline.SESSION:
                 modify.on_session_timer(self, now)
+            case Deadline.REFERRAL:
+                transfer.on_no_outcome(self, now)
+            case Deadline.TAKEN:
+                transfer.on_undecided(self, now)
             case Deadline.LINGER:
                 close.on_linger(self, now)
             case _:
@@ -422,6 +432,8 @@ _RESPONSES = {
     Purpose.UPDATE: modify.on_response,
     Purpose.PRACK: provisional.on_response,
     Purpose.BYE: close.on_response,
+    Purpose.REFER: transfer.on_response,
+    Purpose.NOTIFY: transfer.on_notified,
     Purpose.MESSAGE: messages.on_response,
 }
 _FAILURES = {
@@ -430,6 +442,8 @@ _FAILURES = {
     Purpose.UPDATE: modify.on_failure,
     Purpose.PRACK: provisional.on_failure,
     Purpose.BYE: close.on_failure,
+    Purpose.REFER: transfer.on_failure,
+    Purpose.NOTIFY: transfer.on_not_notified,
     Purpose.MESSAGE: messages.on_failure,
 }
 _REQUESTS = {
@@ -440,6 +454,6 @@ _REQUESTS = {
     "INFO": messages.on_info,
     "MESSAGE": messages.on_message,
     "OPTIONS": messages.on_options,
-    "REFER": messages.on_refer,
-    "NOTIFY": messages.on_notify,
+    "REFER": transfer.on_refer,
+    "NOTIFY": transfer.on_notify,
 }

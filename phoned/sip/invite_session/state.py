@@ -62,6 +62,8 @@ class Deadline(Enum):
     MODIFY_AGAIN = "re-INVITE after glare"
     MODIFY_END = "re-INVITE without final response"
     SESSION = "session timer"
+    REFERRAL = "outcome of our REFER"
+    TAKEN = "REFER without a decision"
     LINGER = "words that wait for a flow"
     FAILED = "could not be sent"
 
@@ -74,6 +76,8 @@ class Purpose(Enum):
     UPDATE = "UPDATE"
     PRACK = "PRACK"
     BYE = "BYE"
+    REFER = "REFER"
+    NOTIFY = "NOTIFY"
     MESSAGE = "INFO or MESSAGE"
     """Opaque to the call: its outcome is reported and changes nothing."""
 
@@ -215,6 +219,30 @@ class CalleeFacts:
     rseq: int = 0
     description_reliable: bool = False
     """Whether the description went out in a provisional response that was made reliable."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Referral:
+    """A REFER of ours, until its outcome is known."""
+
+    token: Token
+    numbers: set[int]
+    """The CSeq numbers that it was said with: one of them is the ``id`` of what it subscribes to."""
+    accepted: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Taken:
+    """A REFER of theirs, until its outcome was told."""
+
+    token: Token
+    number: int
+    incoming: Incoming | None
+    """While it has no answer."""
+    said: tuple[int, str] = (100, "Trying")
+    """The newest of our NOTIFYs."""
+    unheard: bool = False
+    """Its flow broke under it."""
 
 
 @dataclass(slots=True, kw_only=True)
