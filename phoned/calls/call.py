@@ -22,6 +22,7 @@ from phoned.calls.outage import Outage
 from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.calls.redial import Redial
 from phoned.calls.repair import MediaRepair, RepairContext
+from phoned.calls.states import LEGAL
 from phoned.calls.timers import CallTimers
 from phoned.calls.waiters import Waiters
 from phoned.clock import WallClock, wall_clock
@@ -46,15 +47,6 @@ from phoned.tasks import Tasks
 log = logging.getLogger(__name__)
 
 C = CallState
-
-LEGAL: dict[CallState, frozenset[CallState]] = {
-    C.QUEUED: frozenset({C.DIALING, C.ACTIVE, C.ENDED}),  # active: taken up after a restart
-    C.DIALING: frozenset({C.RINGING, C.EARLY_MEDIA, C.ACTIVE, C.ENDED}),
-    C.RINGING: frozenset({C.EARLY_MEDIA, C.ACTIVE, C.ENDED}),
-    C.EARLY_MEDIA: frozenset({C.ACTIVE, C.ENDED}),
-    C.ACTIVE: frozenset({C.ENDED}),
-    C.ENDED: frozenset(),
-}
 
 ANSWER_BUDGET_S = 20.0
 CLOSE_BUDGET_S = 5.0
@@ -237,6 +229,12 @@ class Call:
             log.exception("%s: its session cannot be ended", self.id)
         decided, by = self._end_as or (cause, "system")
         self._finish(EndView(cause=decided, by=by))
+
+    def ends_as(self, cause: EndCause | None, by: Party = "remote") -> None:
+        """What its end will mean when it comes: the far end is about to be, or was, moved elsewhere. None: nothing
+        special any more."""
+        if not self._given_up:
+            self._end_as = None if cause is None else (cause, by)
 
     async def hold(self, on: bool) -> CallView:
         """Hold or resume; returns after the far end's 2xx. See `Modifications.hold`."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 
 from phoned.calls.call import Call
+from phoned.calls.ended import KEEP_ENDED, EndedCall, EndedCalls
 from phoned.calls.ending import refusal_of
 from phoned.calls.entry import JournalEntry
 from phoned.calls.journal import CallJournal, MemoryJournal
@@ -56,19 +55,8 @@ QUEUE_S = 5.0
 """How long a call may wait for a flow that is being repaired."""
 REDIAL_OF = "redial_of"
 """Tag of a call that was placed instead of another: that one's id."""
-KEEP_ENDED = 10_000
-KEEP_ENDED_FOR = timedelta(hours=24)
 MAX_INCOMING_HEADERS, MAX_HEADER_LENGTH = 32, 1024
 _TOLD_HEADERS = ("x-", "p-asserted-identity", "alert-info", "call-info", "subject", "diversion", "history-info")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedCall:
-    """What is remembered."""
-
-    view: CallView
-    stats: StatsView
-    recordings: tuple[RecordingView, ...]
 
 
 class CallManager:
@@ -96,7 +84,6 @@ class CallManager:
         self._rules = rules
         self._bus = bus
         self._clock = clock
-        self._keep_ended = keep_ended
         self._repair_policy = repair_policy
         self.journal = journal or CallJournal(MemoryJournal(), clock=clock)
         self.trace = trace or SipTrace()
@@ -107,7 +94,7 @@ class CallManager:
         self._tasks = Tasks("calls", self._on_crash)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
-        self._ended: OrderedDict[str, EndedCall] = OrderedDict()
+        self._ended = EndedCalls(clock=clock, keep=keep_ended)
         self.quality = QualityReports(self._up, clock=clock)
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
         self.draining = False
@@ -132,7 +119,6 @@ class CallManager:
         live = self._calls.get(call)
         if live is not None:
             return live.view()
-        self._forget_old()
         ended = self._ended.get(call)
         if ended is None:
             raise NotFound(f"no call {call}")
@@ -143,20 +129,20 @@ class CallManager:
         live = self._calls.get(call)
         if live is not None:
             return live.stats()
-        if call not in self._ended:
+        ended = self._ended.get(call)
+        if ended is None:
             raise NotFound(f"no call {call}")
-        return self._ended[call].stats
+        return ended.stats
 
     def views(self) -> tuple[CallView, ...]:
         """Everything that is known, newest first."""
-        self._forget_old()
-        views = [record.view for record in self._ended.values()]
+        views = [record.view for record in self._ended]
         views += [call.view() for call in self._calls.values()]
         return tuple(sorted(views, key=lambda view: (view.created_at, view.id), reverse=True))
 
     def recordings(self) -> tuple[tuple[RecordingView, Call | None], ...]:
         """Every recording that is known, with its call while that has its parts."""
-        kept = [(view, None) for record in self._ended.values() for view in record.recordings]
+        kept = [(view, None) for record in self._ended for view in record.recordings]
         live = [(view, call) for call in self._calls.values() for view in call.audio.recordings()]
         return (*kept, *live)
 
@@ -172,17 +158,13 @@ class CallManager:
         """Its file is gone."""
         for call in self._calls.values():
             call.audio.forget_recording(recording)
-        for key, record in self._ended.items():
-            left = tuple(view for view in record.recordings if view.id != recording)
-            if len(left) != len(record.recordings):
-                self._ended[key] = EndedCall(view=record.view, stats=record.stats, recordings=left)
+        self._ended.forget_recording(recording)
 
     # --- outgoing
 
     async def place(self, request: CallRequest, wait: Wait) -> CallView:
         """A new outgoing call; see `PhoneControl.place_call`. An id that is known already names that call."""
-        self._forget_old()
-        if request.id is not None and request.id in self._ended:
+        if request.id is not None and self._ended.get(request.id) is not None:
             return self.view(request.id)
         known = self._calls.get(request.id) if request.id is not None else None
         call = known or self._new_outgoing(request)
@@ -468,16 +450,7 @@ class CallManager:
 
     def _on_closed(self, call: Call) -> None:
         self._calls.pop(call.id, None)
-        self._ended[call.id] = EndedCall(view=call.view(), stats=call.stats(), recordings=call.audio.recordings())
-        self._forget_old()
-
-    def _forget_old(self) -> None:
-        horizon = self._clock() - KEEP_ENDED_FOR
-        while self._ended:
-            oldest = next(iter(self._ended.values()))
-            if len(self._ended) <= self._keep_ended and (oldest.view.ended_at or horizon) >= horizon:
-                return
-            self._ended.popitem(last=False)
+        self._ended.add(EndedCall(view=call.view(), stats=call.stats(), recordings=call.audio.recordings()))
 
     def _calls_changed(self, account: str) -> None:
         facts = self._accounts(account)

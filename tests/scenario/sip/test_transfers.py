@@ -241,15 +241,30 @@ def test_a_challenged_refer_is_said_again_and_its_news_are_known() -> None:
     assert outcome(alice).status == 200
 
 
-def _notify(change: Callable[[Request], None]) -> tuple[Phone, int]:
+def altering(
+    chosen: Callable[[str, Message], bool], change: Callable[[Message], object]
+) -> Callable[[str, Message], bool]:
+    """For `SipNetwork.alter`: ``change`` what is ``chosen``."""
+
+    def alter(sender: str, message: Message) -> bool:
+        if chosen(sender, message):
+            change(message)
+        return False
+
+    return alter
+
+
+def a_notify(sender: str, message: Message) -> bool:
+    return isinstance(message, Request) and message.method == "NOTIFY"
+
+
+def _notify(change: Callable[[Message], object]) -> tuple[Phone, int]:
     """The answer to a NOTIFY that was changed on its way."""
     network = SipNetwork()
     alice, bob = a_call(network)
     refer(alice)
     network.run()
-    network.alter = lambda sender, message: (
-        change(message) or False if isinstance(message, Request) and message.method == "NOTIFY" else False
-    )
+    network.alter = altering(a_notify, change)
     accept(bob)
     network.run()
     answers = [message for message in alice.sent if isinstance(message, Response)]
@@ -267,7 +282,7 @@ def _notify(change: Callable[[Request], None]) -> tuple[Phone, int]:
     ],
 )
 def test_news_of_something_else_are_refused(name: str, value: str | None, status: int) -> None:
-    def change(message: Request) -> None:
+    def change(message: Message) -> None:
         message.headers.remove(name)
         if value is not None:
             message.headers.add(name, value)
@@ -294,10 +309,9 @@ def test_a_far_end_that_will_not_tell_is_done_with_its_answer() -> None:
     alice, bob = a_call(network)
     refer(alice)
     network.run()
-    network.alter = lambda sender, message: (
-        message.headers.add("Refer-Sub", "false") or False
-        if isinstance(message, Response) and message.status == 202
-        else False
+    network.alter = altering(
+        lambda sender, message: isinstance(message, Response) and message.status == 202,
+        lambda message: message.headers.add("Refer-Sub", "false"),
     )
     accept(bob)
     network.run()
@@ -470,10 +484,9 @@ def test_an_attended_transfer_names_the_other_dialog_as_its_far_end_sees_it() ->
 
 def test_a_far_end_with_a_gruu_is_named_by_it() -> None:
     network = SipNetwork()
-    network.alter = lambda sender, message: (
-        message.headers.set("Contact", "<sip:bob@example.com;gr=urn:uuid:1>") or False
-        if sender == "bob" and "Contact" in message.headers
-        else False
+    network.alter = altering(
+        lambda sender, message: sender == "bob" and "Contact" in message.headers,
+        lambda message: message.headers.set("Contact", "<sip:bob@example.com;gr=urn:uuid:1>"),
     )
     alice, _, first, second = _attended(network)
     alice.take(alice.ua.refer(first, network.now, instead_of=second)[1])

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from phoned.calls.call import LEGAL, Call
+from phoned.calls.call import Call
+from phoned.calls.states import LEGAL
 from phoned.errors import DeadlineExceeded, Gone, InternalError, NotRegistered, Refused, WrongState
 from phoned.media import events as media
 from phoned.model import CallState, DtmfRequest, EndCause, MediaState, PlayRequest, RecordRequest, StatsView

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from phoned.calls import ended
 from phoned.calls import manager as managing
 from phoned.config.schema import DialConfig, IncomingRule
 from phoned.errors import (
@@ -264,7 +265,7 @@ async def test_no_more_than_a_number_of_ended_calls_is_remembered() -> None:
         call.hangup()
         await settle()
     assert {view.id for view in world.manager.views()} == {call.id for call in calls[2:]}
-    assert managing.KEEP_ENDED == 10_000
+    assert ended.KEEP_ENDED == 10_000
 
 
 @virtual
