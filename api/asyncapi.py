@@ -70,6 +70,11 @@ EVENTS: dict[str, Fields] = {
     "call.media_stalled": _needs(direction=Literal["inbound", "outbound"]),
     "call.media_failed": _needs(local=bool),
     "call.codec_fallback": _needs(from_=str, to=str),
+    "call.transfer_started": _needs(to=str | None, replaces=str | None),
+    "call.transfer_accepted": {},
+    "call.transfer_completed": _needs(sip_code=int | None),
+    "call.transfer_failed": _needs(sip_code=int | None, reason=str | None),
+    "call.transfer_requested": _needs(to=str, referred_by=str | None, call_placed=str | None),
     "call.lost": _needs(
         reason=Literal["dialog_gone", "no_answer_from_peer", "signalling_timeout", "media_timeout", "daemon_restart"]
     ),

@@ -197,6 +197,21 @@ class Reinvite(Body):
     ice_restart: bool = True
 
 
+class Transfer(Body):
+    """Exactly one of ``to`` and ``replaces``."""
+
+    to: Annotated[Text, Field(min_length=1, max_length=512)] | None = None
+    """Whom the far end shall call: a SIP URI, a name at the account's domain, or a number."""
+    replaces: CallId | None = None
+    """The call whose far end it shall talk to."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.to is None) is (self.replaces is None):
+            raise ValueError("give exactly one of to and replaces")
+        return self
+
+
 class Tag(Body):
     """Tags to merge into the call's."""
 

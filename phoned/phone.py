@@ -204,6 +204,12 @@ class Phone:
         """See `PhoneControl`."""
         return await self._live(call).reinvite(ice_restart=ice_restart)
 
+    async def transfer(self, call: str, *, to: str | None = None, replaces: str | None = None) -> CallView:
+        """See `PhoneControl`."""
+        live = self._live(call)
+        await self._calls.transfers.transfer(live, to=to, other=self._live(replaces) if replaces else None)
+        return live.view()
+
     def stats(self, call: str) -> StatsView:
         """See `PhoneControl`."""
         return self._calls.stats(call)

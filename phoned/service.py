@@ -122,6 +122,12 @@ class PhoneControl(Protocol):
 
     async def reinvite(self, call: str, *, ice_restart: bool) -> CallView: ...
 
+    async def transfer(self, call: str, *, to: str | None = None, replaces: str | None = None) -> CallView:
+        """Ask the far end to call ``to``, or to talk to the far end of the call ``replaces`` instead; returns once it
+        has taken that on, its outcome is told by events. `Refused` leaves both calls as they were. Raises
+        `WrongState`, `Denied`, `InvalidValue`, `NotRegistered`, `DeadlineExceeded`."""
+        ...
+
     def stats(self, call: str) -> StatsView: ...
 
     def series(self, call: str) -> tuple[QualitySample, ...]:

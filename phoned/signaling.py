@@ -183,6 +183,21 @@ class Signaling:
         self._turn(events)
         return token
 
+    def refer(self, session: str, *, target: str = "", instead_of: str | None = None) -> str:
+        """Ask the far end to call ``target``, or to take our place in another session."""
+        token, events = self._agent.refer(session, self._now(), target=target, instead_of=instead_of)
+        self._turn(events)
+        return token
+
+    def accept_refer(self, session: str) -> None:
+        self._turn(self._agent.accept_refer(session, self._now()))
+
+    def refuse_refer(self, session: str, status: int = 603) -> None:
+        self._turn(self._agent.refuse_refer(session, self._now(), status=status))
+
+    def notify_refer(self, session: str, status: int, reason: str) -> None:
+        self._turn(self._agent.notify_refer(session, status, reason, self._now()))
+
     def supply(self, token: str, description: bytes) -> None:
         self._turn(self._agent.supply(token, description, self._now()))
 

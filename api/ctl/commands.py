@@ -149,6 +149,24 @@ def unhold(context: typer.Context, call: Call = None, as_json: Json = False) -> 
     on.verb(on.only_call(call, "active"), "unhold")
 
 
+@command("transfer")
+def transfer(
+    context: typer.Context,
+    to: Annotated[str | None, typer.Argument(help="Whom the far end shall call.")] = None,
+    call: Annotated[str | None, typer.Option(help="The call's id; may be left out when only one call fits.")] = None,
+    replaces: Annotated[
+        str | None, typer.Option(metavar="CALL", help="Instead: the call whose far end it shall talk to.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hand a far end over to somebody else. `events --follow` shows how it goes."""
+    on = session(context, as_json)
+    if (to is None) is (replaces is None):
+        raise Failure(USAGE, "say either whom to call, or --replaces CALL")
+    body = {"to": to} if to is not None else {"replaces": replaces}
+    on.verb(on.only_call(call, "active"), "transfer", body)
+
+
 @command("mute")
 def mute(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
     """Send silence."""

@@ -10,7 +10,6 @@ from phoned.errors import NotImplementedYet
 
 LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/accounts/{a}", ("PUT", "DELETE")),
-    ("/v1/calls/{c}/transfer", ("POST",)),
     ("/v1/calls/{c}/streams", ("POST",)),
     ("/v1/streams/{s}", ("GET", "DELETE")),
     ("/v1/bridges", ("POST",)),

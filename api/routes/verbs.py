@@ -74,6 +74,14 @@ async def tag(api: Api, call: str, body: schemas.Tag) -> Response:
     return answer(await api.phone.tag(call, body.tags))
 
 
+@router.post("/transfer", response_model=answers.Call)
+async def transfer(api: Api, call: str, body: schemas.Transfer) -> Response:
+    """Hand the far end over: to somebody it shall call (`to`), or to the far end of another call of yours (`replaces`).
+    Returns once it has taken that on; `call.transfer_completed` or `call.transfer_failed` tells the outcome. The call
+    ends as `transferred`, or stays as it is."""
+    return answer(await api.phone.transfer(call, to=body.to, replaces=body.replaces))
+
+
 @router.post("/reinvite", response_model=answers.Call)
 async def reinvite(api: Api, call: str, body: schemas.Reinvite | None = None) -> Response:
     """Recover by hand: the same as what is done when the network changes."""

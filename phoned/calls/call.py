@@ -212,8 +212,8 @@ class Call:
             return self.view()
         if cause is None and self.direction == "in" and self.state is C.RINGING:
             cause = EndCause.REJECTED
-        if cause is not None and not self._given_up:
-            self._end_as = (cause, by)
+        if not self._given_up:
+            self._end_as = None if cause is None else (cause, by)
         self._given_up = True
         if self.session is None:
             self._finish(EndView(cause=cause or EndCause.CANCELED, by=by))

@@ -24,6 +24,7 @@ from phoned.calls.quality import QualityReports
 from phoned.calls.repair import RepairContext, RepairPolicy
 from phoned.calls.restore import Circumstances, as_told, steps_of, take_up
 from phoned.calls.rounds import Rounds
+from phoned.calls.transfers import REPLACES, Transfers
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
 from phoned.errors import Draining, MalformedMessage, NotFound, NotRegistered, PhonedError, UnavailableError
@@ -97,6 +98,7 @@ class CallManager:
         self._ended = EndedCalls(clock=clock, keep=keep_ended)
         self.quality = QualityReports(self._up, clock=clock)
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
+        self.transfers = Transfers(signaling=signaling, accounts=accounts, policy=policy, place=self._new_outgoing)
         self.draining = False
 
     # --- views
@@ -179,14 +181,14 @@ class CallManager:
             raise refusal_of(view)
         return view
 
-    def _new_outgoing(self, request: CallRequest) -> Call:
+    def _new_outgoing(self, request: CallRequest, extra: tuple[tuple[str, str], ...] = ()) -> Call:
         if self.draining:
             raise Draining("the daemon is draining: no new calls")
         account = self._accounts(request.account)
         if account is None:
             raise NotFound(f"no account {request.account}", pointer="/account")
         target = target_of(request.to, account.aor)
-        headers = checked_headers(request.headers)
+        headers = (*checked_headers(request.headers), *extra)
         if not account.online and not account.repairing and not account.wake():
             raise NotRegistered(f"account {request.account} is not registered", retry_after_s=5)
         self._policy.check(target, active=self.active(), now=asyncio.get_running_loop().time())
@@ -252,7 +254,10 @@ class CallManager:
     def _tell(self, call: Call, event: sip.Event) -> None:
         """A bug in one call ends that call, and no other."""
         try:
+            if isinstance(event, sip.Ended):
+                self.transfers.before_end(call, event)
             call.on_session_event(event)
+            self.transfers.on_session_event(call, event)
         except Exception:
             log.exception("%s: %s could not be handled; the call ends", call.id, type(event).__name__)
             call.give_up(EndCause.FAILED)
@@ -262,6 +267,10 @@ class CallManager:
             self._by_session.pop(event.session, None)
 
     def _incoming(self, event: sip.IncomingCall) -> None:
+        replaced = self._by_session.get(event.replaces or "")
+        if replaced is not None:
+            self._incoming_call(event, None, replaced)
+            return
         rule = incoming_rule(self._rules, account=event.account, caller=event.from_uri, called=event.to_uri)
         if self.draining:
             self._signaling.reject(event.session, 503, "Service Unavailable")
@@ -272,11 +281,15 @@ class CallManager:
         if rule is not None and rule.action == "reject":
             self._signaling.reject(event.session, rule.code)
             return
+        self._incoming_call(event, rule, None)
+
+    def _incoming_call(self, event: sip.IncomingCall, rule: IncomingRule | None, replaced: Call | None) -> None:
         told = [(name, value[:MAX_HEADER_LENGTH]) for name, value in event.headers]
         peer = Peer(uri=event.from_uri, number=_user_of(event.from_uri), display_name=event.from_display_name)
         headers = dict([pair for pair in told if pair[0].lower().startswith(_TOLD_HEADERS)][:MAX_INCOMING_HEADERS])
         try:
-            call = self._make(new_id("call"), event.account, "in", peer, headers=headers)
+            tags = {REPLACES: replaced.id} if replaced is not None else None
+            call = self._make(new_id("call"), event.account, "in", peer, headers=headers, tags=tags)
         except Exception:
             log.exception("no call can be made of an INVITE")
             self._signaling.reject(event.session, 500, "Server Internal Error")
@@ -287,7 +300,11 @@ class CallManager:
         self.trace.belongs(call.id, event.call_id)
         call.rings_here(event.call_id)
         self._calls_changed(event.account)
-        if rule is not None and rule.action == "answer":
+        if replaced is not None:
+            # somebody talks to us already: the far end changes, and that it does is not for us to decide
+            self.transfers.takes_place(call, replaced)
+            self._signaling.answer(event.session)
+        elif rule is not None and rule.action == "answer":
             call.answer_later(rule.after_s)
 
     def _make(
@@ -431,6 +448,7 @@ class CallManager:
         await self._tasks.close()
 
     def _on_ended(self, call: Call) -> None:
+        self.transfers.on_ended(call)
         request = self._requests.pop(call.id, None)
         if call.replaced and request is not None and REDIAL_OF not in request.tags:
             asyncio.get_running_loop().call_soon(self._replace, call.id, request)

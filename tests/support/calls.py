@@ -220,6 +220,8 @@ class FakeCore:
         self.slow = False
         self.deliver: Callable[[sip.Event], None] = lambda event: None
         self.answered: set[str] = set()
+        self.headers: tuple[tuple[str, str], ...] = ()
+        """Of the last INVITE."""
         self._sessions = 0
 
     def _do(self, *words: str) -> None:
@@ -241,6 +243,7 @@ class FakeCore:
         self, account: str, target: str, headers: Sequence[tuple[str, str]], on_session: Callable[[str], None]
     ) -> None:
         self._do("invite", target)
+        self.headers = tuple(headers)
         self._sessions += 1
         on_session(f"s{self._sessions}")
 
@@ -264,6 +267,19 @@ class FakeCore:
 
     def reinvite(self, session: str, cause: sip.ModifyCause) -> None:
         self._do("reinvite", session, str(cause))
+
+    def refer(self, session: str, *, target: str = "", instead_of: str | None = None) -> str:
+        self._do("refer", session, target or f"instead of {instead_of}")
+        return f"r{len(self.of('refer'))}"
+
+    def accept_refer(self, session: str) -> None:
+        self._do("accept_refer", session)
+
+    def refuse_refer(self, session: str, status: int = 603) -> None:
+        self._do("refuse_refer", session, str(status))
+
+    def notify_refer(self, session: str, status: int, reason: str) -> None:
+        self._do("notify_refer", session, f"{status} {reason}")
 
     def call_id(self, session: str) -> str:
         return f"call-id of {session}"

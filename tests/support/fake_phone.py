@@ -310,6 +310,15 @@ class FakePhone:
         media = dataclasses.replace(view.media, generation=view.media.generation + int(ice_restart))
         return await self._change("call.updated", call, media=media)
 
+    async def transfer(self, call: str, *, to: str | None = None, replaces: str | None = None) -> CallView:
+        view = self._in_state(call, CallState.ACTIVE)
+        if replaces is not None:
+            self._in_state(replaces, CallState.ACTIVE)
+        self._ask_far_end()
+        self.bus.publish("call.transfer_started", call=view, to=to, replaces=replaces)
+        self.bus.publish("call.transfer_accepted", call=view)
+        return view
+
     def stats(self, call: str) -> StatsView:
         self.call(call)
         return StatsView(codec="opus", packets_sent=50, packets_received=49, packets_lost=1, loss_pct=2.0)
