@@ -19,7 +19,6 @@ from phoned.calls.policy import DialPolicy, target_of
 from phoned.errors import (
     AtCapacity,
     DeadlineExceeded,
-    Gone,
     InvalidValue,
     NotFound,
     PhonedError,
@@ -191,8 +190,8 @@ class Transfers:
             return
         try:
             self._signaling.notify_refer(call.session, status, reason)
-        except Gone as error:
-            log.info("%s: nobody waits for its transfer any more: %s", call.id, error.detail)
+        except PhonedError as error:
+            log.info("%s: its far end is not told how it fares: %s", call.id, error.detail)
         if status >= 300:
             call.ends_as(None)
         elif status >= 200:

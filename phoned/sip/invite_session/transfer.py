@@ -110,8 +110,8 @@ def on_failure(s: InviteSession, out: Outgoing, status: int, now: float) -> None
 
 def on_no_outcome(s: InviteSession, now: float) -> None:
     """Nothing final was heard in time."""
-    if s.referral is not None:
-        _conclude(s, s.referral, 0, "")
+    assert s.referral is not None
+    _conclude(s, s.referral, 0, "")
 
 
 def on_notify(s: InviteSession, incoming: Incoming, now: float) -> None:

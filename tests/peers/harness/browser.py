@@ -159,6 +159,14 @@ class Page:
         """BYE, or CANCEL when it still rings."""
         self.do("hangup")
 
+    def transfer(self, user: str) -> int:
+        """Refer the far end to somebody; returns the status of the call that it made. JsSIP only."""
+        return int(self.do("transfer", user))
+
+    def join(self) -> int:
+        """Refer the far end of the call before the newest to that of the newest. JsSIP only."""
+        return int(self.do("join"))
+
     def hold(self) -> None:
         """Put the far end on hold; returns when it agreed."""
         self.do("hold")

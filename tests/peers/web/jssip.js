@@ -6,7 +6,11 @@ let session = null;
 let options = null;
 const media = { mediaConstraints: { audio: true, video: false } };
 
+// The call before this one, which an attended transfer brings together with it.
+let previous = null;
+
 function follow(data) {
+  previous = session;
   session = data.session;
   note(data.originator === 'remote' ? 'incoming' : 'outgoing', { peer: session.remote_identity.uri.user });
   session.on('progress', (event) => event.originator === 'remote' && note('ringing', { status: event.response?.status_code }));
@@ -17,9 +21,28 @@ function follow(data) {
     }));
   }
   for (const type of ['hold', 'unhold']) session.on(type, (event) => note(type, { originator: event.originator }));
+  session.on('refer', (event) => {
+    note('refer', { to: event.request.refer_to.uri.user });
+    event.accept(follow_own, media);
+  });
+  session.on('replaces', (event) => {
+    note('replaces');
+    event.accept(follow_own);
+  });
   session.on('newDTMF', (event) => event.originator === 'remote' && note('dtmf', { digit: event.dtmf.tone }));
   if (data.originator === 'remote' && options.autoAnswer) session.answer(media);
 }
+
+// JsSIP announces the sessions that it makes for a transfer by `newRTCSession`, too: nothing is left to be done.
+function follow_own() {}
+
+const told = (done, failed) => ({
+  eventHandlers: {
+    requestFailed: () => failed(new Error('the REFER was refused')),
+    accepted: (event) => { note('transferred'); done(event.status_line.status_code); },
+    failed: (event) => failed(new Error(`the transfer failed: ${event.status_line.status_code}`)),
+  },
+});
 
 expose({
   start(given) {
@@ -43,6 +66,13 @@ expose({
   answer: () => session.answer(media),
   reject: (status) => session.terminate({ status_code: status }),
   hangup: () => session.terminate(),
+  transfer: (target) => new Promise((done, failed) => {
+    session.refer(`sip:${target}@${options.domain}`, told(done, failed));
+  }),
+  // the far end of the call before shall talk to that of the newest
+  join: () => new Promise((done, failed) => {
+    previous.refer(session.remote_identity.uri.toString(), { ...told(done, failed), replaces: session });
+  }),
   hold: () => new Promise((done, failed) => { session.hold({}, done) || failed(new Error('cannot hold now')); }),
   unhold: () => new Promise((done, failed) => { session.unhold({}, done) || failed(new Error('cannot unhold now')); }),
   restartIce: () => new Promise((done, failed) => {

@@ -317,17 +317,47 @@ def test_a_far_end_that_will_not_tell_is_done_with_its_answer() -> None:
 
 def test_a_far_end_that_has_no_such_call_ends_it() -> None:
     network = SipNetwork()
+    alice, _ = a_call(network)
+    network.alter = altering(
+        lambda sender, message: isinstance(message, Response) and message.headers.get("CSeq") == "2 REFER",
+        lambda message: setattr(message, "status", 481),
+    )
+    network.drop = lambda sender, message: isinstance(message, Response) and message.status == 202
+    refer(alice)
+    network.run(11)
+    assert outcome(alice).status == 481
+    assert alice.one(Ended).cause is EndCause.DIALOG_GONE
+
+
+@pytest.mark.parametrize("refers", [True, False])
+def test_words_about_a_transfer_that_outlive_the_call_change_nothing(refers: bool) -> None:
+    network = SipNetwork()
     alice, bob = a_call(network)
-    network.drop = lambda sender, message: sender == "bob"
-    bob.hangup()
-    network.run(0.5)
-    network.drop = None
-    network.cut(bob, tell=True)
-    network.connect(alice, bob)
-    network.alter = None
+    if not refers:
+        refer(alice)
+        network.run()
+        accept(bob)
+        network.run()
+    network.partition(alice, bob)
+    if refers:
+        refer(alice)
+    else:
+        tell(bob, 180, "Ringing")
+    (alice if refers else bob).hangup()
+    network.run(70)
+    (alice if refers else bob).one(Ended)
+    assert [event.status for event in alice.all(ReferProgress)] == ([] if refers else [100])
+
+
+@pytest.mark.parametrize("status", [99, 700])
+def test_news_have_a_status_that_there_is(status: int) -> None:
+    network = SipNetwork()
+    alice, bob = a_call(network)
     refer(alice)
     network.run()
-    assert alice.one(Ended).cause in (EndCause.DIALOG_GONE, EndCause.BYE)
+    accept(bob)
+    with pytest.raises(InvalidValue):
+        tell(bob, status)
 
 
 def test_silence_is_an_outcome() -> None:
