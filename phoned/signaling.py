@@ -20,6 +20,7 @@ from phoned.sip.account import AccountParameters, FlowParameters
 from phoned.sip.events import (
     Event,
     FlowSuspect,
+    MessagesWaiting,
     ModifyCause,
     Registered,
     RegistrationFailed,
@@ -32,7 +33,9 @@ from phoned.transport.flow import Flow
 
 log = logging.getLogger(__name__)
 
-AccountEvent = Registered | RegistrationFailed | Unregistered | RegistrationIdentityChanged | FlowSuspect
+AccountEvent = (
+    Registered | RegistrationFailed | Unregistered | RegistrationIdentityChanged | FlowSuspect | MessagesWaiting
+)
 
 MAX_TURNS = 10_000
 """Events of one turn, before it is called a loop. Far above what any message can cause."""

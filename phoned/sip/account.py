@@ -52,6 +52,8 @@ class AccountParameters:
     answers_for_all: bool = False
     """Take calls for any user part, as an exchange does; else only for our own."""
     allow_refer: bool = False
+    mailbox: bool = False
+    """Subscribe to news of our mailbox (RFC 3842). News that come unasked are taken in any case."""
     redirect_hosts: tuple[str, ...] = ()
     """Hosts that a 3xx may send us to; empty: a 3xx is a refusal."""
     reliable_provisionals: Literal["supported", "required", "never"] = "supported"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from phoned.sip.message_summary import MessageSummary
+
 AccountId = str
 SessionId = str
 FlowId = int
@@ -115,6 +117,14 @@ class RegistrationIdentityChanged:
     account: AccountId
     call_id: str
     cseq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesWaiting:
+    """News of the account's mailbox (RFC 3842)."""
+
+    account: AccountId
+    summary: MessageSummary
 
 
 # --- description seam -------------------------------------------------------------------------------------------------
@@ -353,6 +363,7 @@ Event = (
     | RegistrationFailed
     | Unregistered
     | RegistrationIdentityChanged
+    | MessagesWaiting
     | DescriptionWanted
     | AnswerReceived
     | DescriptionExpired

@@ -10,7 +10,9 @@ from phoned.sip.account import Limits
 from phoned.sip.core import AccountCore, Core
 from phoned.sip.events import Event, FlowId, MessageReceived
 from phoned.sip.message import Request, Response
+from phoned.sip.message_summary import PACKAGE
 from phoned.sip.options import ALLOW, SDP, SUPPORTED, respond_to
+from phoned.sip.subscription import is_news, news
 from phoned.sip.transaction import TransactionKey
 from phoned.sip.uri import Uri
 
@@ -40,7 +42,8 @@ class TokenBucket:
 
 
 def refusal(request: Request, account: AccountCore, flow: FlowId) -> Response | None:
-    """Why a request outside dialogs is not taken; None when it is an INVITE, MESSAGE or OPTIONS for this account."""
+    """Why a request outside dialogs is not taken; None when it is for this account and of a kind
+    that is taken there."""
     uri = Uri.parse(request.uri)
     if uri.scheme not in ("sip", "sips", "tel"):
         return respond_to(request, 416)
@@ -48,8 +51,8 @@ def refusal(request: Request, account: AccountCore, flow: FlowId) -> Response | 
         return respond_to(request, 481)
     if request.method == "REFER":
         return respond_to(request, 403)
-    if request.method == "NOTIFY":
-        return respond_to(request, 489)
+    if request.method == "NOTIFY" and not is_news(request):
+        return respond_to(request, 489, headers=[("Allow-Events", PACKAGE)])
     if request.method == "OPTIONS" and (not uri.is_sip or uri.user is None):
         return None  # a proxy's ping
     if not account.owns(request.uri):
@@ -65,12 +68,16 @@ def no_room(request: Request) -> Response:
 
 
 def answer(core: Core, account: AccountCore, key: TransactionKey, request: Request, now: float) -> list[Event]:
-    """Answer OPTIONS and MESSAGE."""
+    """Answer OPTIONS, MESSAGE, and news that nobody subscribed to."""
     tag = core.random.token()
     if request.method == "OPTIONS":
         headers = [("Allow", ALLOW), ("Accept", SDP), ("Supported", ", ".join(SUPPORTED)), *account.agent]
         core.layer.respond(key, respond_to(request, 200, tag=tag, headers=headers), now)
         return []
+    if request.method == "NOTIFY":
+        events, response = news(account, request)
+        core.layer.respond(key, response, now)
+        return events
     far = from_(request)
     core.layer.respond(key, respond_to(request, 200, tag=tag), now)
     return [

@@ -24,6 +24,7 @@ from phoned.sip.io import Outbox, Random, TimerValues
 from phoned.sip.message import Request, Response, is_keepalive, parse, response_to, salvaged
 from phoned.sip.options import respond_to, unacceptable
 from phoned.sip.session_table import SessionTable
+from phoned.sip.subscription import Subscription
 from phoned.sip.transaction import AckReceived, Delivery, RequestReceived, TransactionEvent, TransactionKey
 from phoned.sip.transaction_layer import TransactionLayer, TransactionLimits
 
@@ -61,6 +62,8 @@ class Routing:
         self.accounts: dict[AccountId, AccountCore] = {}
         self.flows: dict[FlowId, AccountCore] = {}
         self.sessions = SessionTable()
+        self.subscriptions: dict[AccountId, Subscription] = {}
+        """To mailboxes, of accounts that want them."""
         self._bucket = inbound.TokenBucket(limits)
 
     # --- finding
@@ -136,6 +139,8 @@ class Routing:
                 for session in self.sessions.of(known):
                     modify.on_registered(session, now)
                     dealt += self.sessions.settle(session)
+                if known.id in self.subscriptions:
+                    self.subscriptions[known.id].on_registered(event.flow, now)
             elif isinstance(event, Unregistered) and event.flow in self.flows:
                 known = self.flows[event.flow]
                 known.registered = None
@@ -172,6 +177,9 @@ class Routing:
         if to(request).tag is not None:
             found = self.sessions.leg_of(request, account)
             if found is None:
+                subscription = self.subscriptions.get(account.id)
+                if request.method == "NOTIFY" and subscription is not None and subscription.means(request):
+                    return subscription.on_notify(key, request, now)
                 return self._refuse(key, respond_to(request, 481), now)
             session, leg = found
             try:

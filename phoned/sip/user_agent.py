@@ -30,6 +30,7 @@ from phoned.sip.invite_session.session import InviteSession
 from phoned.sip.invite_session.state import InviteState
 from phoned.sip.io import Random, TimerValues
 from phoned.sip.routing import Counters, Routing
+from phoned.sip.subscription import Subscription
 from phoned.sip.transaction_layer import TransactionLayer, TransactionLimits
 
 
@@ -80,7 +81,9 @@ class UserAgent:
         """Raises InvalidValue for parameters that cannot be, or for an account that is there already."""
         if account in self._routing.accounts:
             raise InvalidValue(f"account {account} exists already")
-        self._routing.accounts[account] = AccountCore(account, parameters, self._routing.core)
+        known = self._routing.accounts[account] = AccountCore(account, parameters, self._routing.core)
+        if parameters.mailbox:
+            self._routing.subscriptions[account] = Subscription(core=self._routing.core, account=known)
 
     def remove_account(self, account: AccountId, now: float) -> list[Event]:
         """Ends its sessions (without a word on the wire) and forgets it."""
@@ -93,6 +96,7 @@ class UserAgent:
         for flow in tuple(known.flows):
             self._routing.flows.pop(flow, None)
             self._routing.layer.flow_down(flow, now)
+        self._routing.subscriptions.pop(account, None)
         del self._routing.accounts[account]
         return events
 
@@ -147,13 +151,16 @@ class UserAgent:
             except Exception as error:
                 self._routing.crashed(error, session)
             events += self._routing.sessions.settle(session)
+        for subscription in self._routing.subscriptions.values():
+            if subscription.at is not None and subscription.at <= now:
+                subscription.tick(now)
         return self._routing.settle_registered(events, now)
 
     def next_timer(self) -> float | None:
         """When `tick` is wanted next."""
-        deadlines = [
-            at for at in (self._routing.layer.next_timer(), self._routing.sessions.next_timer()) if at is not None
-        ]
+        layer, sessions = self._routing.layer.next_timer(), self._routing.sessions.next_timer()
+        renewals = (subscription.at for subscription in self._routing.subscriptions.values())
+        deadlines = [at for at in (layer, sessions, *renewals) if at is not None]
         return min(deadlines) if deadlines else None
 
     def outbox(self) -> list[tuple[FlowId, bytes]]:
@@ -171,6 +178,8 @@ class UserAgent:
         known = self._routing.account(account)
         if known.flow is None:
             raise NotRegistered(f"account {account} has no flow")
+        if account in self._routing.subscriptions:
+            self._routing.subscriptions[account].stop(now)
         return known.registration.unregister(known.flow, now)
 
     # --- calls

@@ -90,7 +90,7 @@ def send(
         ("UPDATE", {}, 481, "To"),
         ("PRACK", {}, 481, "To"),
         ("REFER", {"extra": "Refer-To: <sip:carol@example.com>\n"}, 403, "To"),
-        ("NOTIFY", {"extra": "Event: message-summary\n"}, 489, "To"),
+        ("NOTIFY", {"extra": "Event: presence\n"}, 489, "To"),
     ],
 )  # fmt: skip
 def test_requests_that_begin_nothing(method: str, options: dict[str, str], status: int, header: str) -> None:
