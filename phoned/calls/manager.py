@@ -15,6 +15,7 @@ from phoned.calls.call import Call
 from phoned.calls.ended import KEEP_ENDED, EndedCall, EndedCalls
 from phoned.calls.ending import refusal_of
 from phoned.calls.entry import JournalEntry
+from phoned.calls.identity import peer_of
 from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.line import AccountFacts, AccountLine
 from phoned.calls.messages import MessageDesk
@@ -27,7 +28,7 @@ from phoned.calls.rounds import Rounds
 from phoned.calls.transfers import REPLACES, Transfers
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
-from phoned.errors import Draining, MalformedMessage, NotFound, NotRegistered, PhonedError, UnavailableError
+from phoned.errors import Draining, NotFound, NotRegistered, PhonedError, UnavailableError
 from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.media.continuation import Continuation
@@ -46,7 +47,6 @@ from phoned.model import (
 )
 from phoned.recovery.tiers import TierMemory
 from phoned.sip import events as sip
-from phoned.sip.uri import Uri
 from phoned.tasks import Tasks
 from phoned.trace import SipTrace
 
@@ -285,11 +285,10 @@ class CallManager:
 
     def _incoming_call(self, event: sip.IncomingCall, rule: IncomingRule | None, replaced: Call | None) -> None:
         told = [(name, value[:MAX_HEADER_LENGTH]) for name, value in event.headers]
-        peer = Peer(uri=event.from_uri, number=_user_of(event.from_uri), display_name=event.from_display_name)
         headers = dict([pair for pair in told if pair[0].lower().startswith(_TOLD_HEADERS)][:MAX_INCOMING_HEADERS])
         try:
             tags = {REPLACES: replaced.id} if replaced is not None else None
-            call = self._make(new_id("call"), event.account, "in", peer, headers=headers, tags=tags)
+            call = self._make(new_id("call"), event.account, "in", peer_of(event), headers=headers, tags=tags)
         except Exception:
             log.exception("no call can be made of an INVITE")
             self._signaling.reject(event.session, 500, "Server Internal Error")
@@ -477,10 +476,3 @@ class CallManager:
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed", name, exc_info=error)
-
-
-def _user_of(uri: str) -> str | None:
-    try:
-        return Uri.parse(uri).user
-    except MalformedMessage:
-        return None

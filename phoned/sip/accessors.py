@@ -104,6 +104,12 @@ def asserted_identities(message: Message) -> list[NameAddr]:
     return _addresses(message, "P-Asserted-Identity")
 
 
+def wants_privacy(message: Message) -> bool:
+    """Whether Privacy (RFC 3323 4.2, RFC 3325 9.3) asks that nobody learns who it is from."""
+    asked = (word.strip().lower() for value in message.headers.all("Privacy") for word in value.split(";"))
+    return not {"id", "user", "header"}.isdisjoint(asked)
+
+
 def refer_to(message: Message) -> NameAddr | None:
     """Refer-To (RFC 3515 2.1); exactly one, or MalformedMessage."""
     lines = message.headers.all("Refer-To")

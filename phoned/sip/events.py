@@ -193,6 +193,11 @@ class IncomingCall:
     headers: tuple[tuple[str, str], ...]
     has_offer: bool
     replaces: SessionId | None = None
+    asserted_uri: str | None = None
+    asserted_display_name: str | None = None
+    """P-Asserted-Identity (RFC 3325): who the server says it is."""
+    private: bool = False
+    """The caller asked that nobody learns who it is (RFC 3323)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,17 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from phoned.errors import WrongState
-from phoned.sip.accessors import cseq, from_, min_se, require, session_expires, supported, to
+from phoned.sip.accessors import (
+    asserted_identities,
+    cseq,
+    from_,
+    min_se,
+    require,
+    session_expires,
+    supported,
+    to,
+    wants_privacy,
+)
 from phoned.sip.dialog import Dialog, DialogState
 from phoned.sip.events import (
     Answered,
@@ -34,7 +44,7 @@ from phoned.sip.invite_session.state import (
 )
 from phoned.sip.message import Request, Response
 from phoned.sip.offer_answer import Carrier, OfferAnswerState
-from phoned.sip.options import capabilities, description_of, methods_of
+from phoned.sip.options import capabilities, description_of, lenient, methods_of
 from phoned.sip.transaction import TransactionKey
 
 if TYPE_CHECKING:
@@ -67,6 +77,7 @@ def start(s: InviteSession, key: TransactionKey, request: Request, replaces: Ses
         s.enter(InviteState.ENDED)  # never told of
         return
     s.timers.set((Deadline.RING, None), now + s.core.limits.ring_s)
+    asserted = lenient(asserted_identities, request)
     s.emit(
         IncomingCall(
             session=s.id,
@@ -80,6 +91,9 @@ def start(s: InviteSession, key: TransactionKey, request: Request, replaces: Ses
             headers=tuple(request.headers),
             has_offer=s.callee.offer is not None,
             replaces=replaces,
+            asserted_uri=str(asserted[0].uri) if asserted else None,
+            asserted_display_name=(asserted[0].display_name or None) if asserted else None,
+            private=wants_privacy(request),
         )
     )
 

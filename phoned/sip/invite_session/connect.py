@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phoned.errors import InvalidValue, MalformedMessage
-from phoned.sip.accessors import cseq, min_se, readable_contacts, retry_after, session_expires, to
+from phoned.sip.accessors import cseq, min_se, readable_contacts, retry_after, session_expires, to, wants_privacy
 from phoned.sip.dialog import Dialog
 from phoned.sip.events import (
     Answered,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAX_TRIES = 2
 """Challenges answered for one request."""
 MAX_REDIRECTS = 3
+ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 _CREDENTIALS = ("Authorization", "Proxy-Authorization")
 
 
@@ -98,6 +99,11 @@ def _build(s: InviteSession, caller: CallerFacts) -> Request:
     )
     if caller.in_name_of:
         request.headers.set("From", f"<{caller.in_name_of}>;tag={s.local_tag}")
+    elif wants_privacy(request):
+        # RFC 3323 4.1.1.3 leaves From to us; who we are is for our server alone, and it needs to know (RFC 3325 9.2)
+        request.headers.set("From", f"{ANONYMOUS};tag={s.local_tag}")
+        if "P-Preferred-Identity" not in request.headers:
+            request.headers.add("P-Preferred-Identity", str(s.account.aor))
     if caller.offer:
         request.headers.add("Content-Type", SDP)
         request.body = caller.offer
