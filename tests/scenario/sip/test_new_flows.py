@@ -28,7 +28,7 @@ def _method(message: Message, method: str) -> bool:
     return isinstance(message, Request) and message.method == method
 
 
-@pytest.mark.behaviour("F10", later="control")
+@pytest.mark.behaviour("F10")
 def test_new_flow_carries_exactly_one_reinvite_and_the_later_bye() -> None:
     network = SipNetwork()
     alice, bob = established(network)
