@@ -31,11 +31,15 @@ def bob(open_page: OpenPage) -> Page:
     return open_page("bob", tone_hz=BOB_HZ)
 
 
-def other_phone(kamailio: Kamailio) -> PhonedProcess:
+def other_phone(kamailio: Kamailio, *, allow_refer: bool = False) -> PhonedProcess:
     """A second phoned, which answers by rule."""
     table = {**account(kamailio), "aor": kamailio.aor(OTHER), "auth_username": OTHER}
     process = PhonedProcess(
-        {"accounts": [table], "incoming": [{"match": "*", "action": "answer"}]},
+        {
+            "accounts": [table],
+            "incoming": [{"match": "*", "action": "answer"}],
+            "transfer": {"allow_refer": allow_refer},
+        },
         secrets={"password": password(OTHER)},
     )
     write_wav(process.media / "tone.wav", sine(PHONE_HZ, 2.0))
@@ -176,3 +180,35 @@ def test_baresip_sends_phoned_to_another_phone(bridge: Kamailio, start_phone: St
     wait_flowing(phone, placed)
     play_tone(phone, placed)
     assert_tone(record(dave, newest(dave), 1.2)["remote"].last(1.0), PHONE_HZ)
+
+
+def test_phoned_brings_baresip_and_another_phone_together(
+    bridge: Kamailio, bridged_phone: PhonedProcess, start_phone: StartPhone, baresip: Baresip
+) -> None:
+    phone = bridged_phone
+    dave = online(start_phone(other_phone(bridge)))
+    first, second = phone.place(ACCOUNT, "carol"), phone.place(ACCOUNT, OTHER)
+    for call in (first, second):
+        wait_flowing(phone, call)
+    phone.verb(first, "transfer", replaces=second)
+    for call in (first, second):
+        assert ended(phone, call, 20.0)["cause"] == "transferred"
+    moved = newest(dave)
+    wait_flowing(dave, moved)
+    assert_tone(record(dave, moved, 1.2)["remote"].last(1.0), 1000.0)
+
+
+def test_a_target_that_knows_no_replaces_is_left_once_it_was_called(
+    bridge: Kamailio, bridged_phone: PhonedProcess, start_phone: StartPhone, baresip: Baresip
+) -> None:
+    phone = bridged_phone
+    dave = online(start_phone(other_phone(bridge, allow_refer=True)))
+    first, second = phone.place(ACCOUNT, OTHER), phone.place(ACCOUNT, "carol")
+    for call in (first, second):
+        wait_flowing(phone, call)
+    phone.verb(first, "transfer", replaces=second)
+    for call in (first, second):
+        assert ended(phone, call, 20.0)["cause"] == "transferred"
+    moved = newest(dave)
+    wait_flowing(dave, moved)
+    assert_tone(record(dave, moved, 1.2)["remote"].last(1.0), 1000.0)
