@@ -105,6 +105,11 @@ class Signaling:
         """Make the core know an account."""
         self._agent.add_account(account, parameters)
 
+    def change_account(self, account: str, parameters: AccountParameters) -> None:
+        """Other credentials or another behaviour, for what the account says next. Raises InvalidValue for another
+        address of record."""
+        self._agent.change_account(account, parameters)
+
     def remove_account(self, account: str) -> None:
         """Make the core forget an account and end its sessions silently."""
         self._turn(self._agent.remove_account(account, self._now()))

@@ -19,7 +19,7 @@ from phoned.sip.fields import NameAddr
 from phoned.sip.headers import Headers, canonical
 from phoned.sip.io import FlowId, Random, TimerValues
 from phoned.sip.message import Request, Response
-from phoned.sip.registration import Registration, RegistrationParameters
+from phoned.sip.registration import Registration, RegistrationParameters, credentials_of
 from phoned.sip.transaction_layer import TransactionLayer
 from phoned.sip.uri import Uri
 
@@ -64,25 +64,42 @@ class AccountCore:
         self.contact_user = parameters.contact_user or aor.uri.user or core.random.token()[:12]
         self.registration = Registration(
             account=account,
-            parameters=RegistrationParameters(
-                aor=str(aor.uri),
-                registrar=parameters.registrar or str(Uri.sip(aor.uri.host, port=aor.uri.port, scheme=aor.uri.scheme)),
-                instance_id=parameters.instance_id or f"urn:uuid:{_uuid(core.random.token())}",
-                reg_id=parameters.reg_id,
-                expires_s=parameters.expires_s,
-                display_name=parameters.display_name,
-                contact_user=parameters.contact_user,
-                contact_host=parameters.contact_host,
-                contact_is_local=parameters.contact_is_local,
-                auth_username=parameters.auth_username,
-                secret=parameters.secret,
-                route=parameters.route,
-                user_agent=parameters.user_agent,
+            parameters=self._registration(
+                parameters, parameters.instance_id or f"urn:uuid:{_uuid(core.random.token())}"
             ),
             layer=core.layer,
             random=core.random,
             call_id=parameters.call_id,
             cseq=parameters.cseq,
+        )
+
+    def change(self, parameters: AccountParameters) -> None:
+        """Take on other parameters, for what is said next. The binding keeps its identity, and realms stay pinned:
+        other credentials are for those who asked for the old ones. Raises InvalidValue for another address of record.
+        """
+        if _address(parameters.aor).uri != self.aor.uri:
+            raise InvalidValue("another address of record is another account")
+        if credentials_of(parameters) != credentials_of(self.parameters):
+            self._digests.clear()
+        self.parameters = parameters
+        self.registration.change(self._registration(parameters, self.registration.instance_id))
+
+    def _registration(self, parameters: AccountParameters, instance_id: str) -> RegistrationParameters:
+        uri = self.aor.uri
+        return RegistrationParameters(
+            aor=str(uri),
+            registrar=parameters.registrar or str(Uri.sip(uri.host, port=uri.port, scheme=uri.scheme)),
+            instance_id=instance_id,
+            reg_id=parameters.reg_id,
+            expires_s=parameters.expires_s,
+            display_name=parameters.display_name,
+            contact_user=parameters.contact_user,
+            contact_host=parameters.contact_host,
+            contact_is_local=parameters.contact_is_local,
+            auth_username=parameters.auth_username,
+            secret=parameters.secret,
+            route=parameters.route,
+            user_agent=parameters.user_agent,
         )
 
     @property

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Protocol
 
 from phoned.errors import AtCapacity
 from phoned.sip.accessors import min_expires, retry_after
@@ -128,24 +129,14 @@ class Registration:
         call_id: str | None = None,
         cseq: int = 0,
     ) -> None:
-        aor = Uri.parse(parameters.aor)
-        digits = parameters.instance_id.rpartition(":")[2].replace("-", "").lower()
-        contact = Uri.sip(
-            parameters.contact_host or f"{digits}.invalid",
-            user=parameters.contact_user or aor.user,
-            scheme=aor.scheme,  # RFC 3261 8.1.1.8: sips is answered at sips
-        )
-        if parameters.contact_transport is not None:
-            contact = contact.with_parameter("transport", parameters.contact_transport)
         self.call_id = call_id or random.token()
         self.cseq = cseq
         """Of the newest REGISTER that was sent."""
-        self._contact = contact
+        self._contact = _contact_of(parameters)
         self._account = account
         self._parameters = parameters
         self._layer = layer
         self._random = random
-        self._username = parameters.auth_username or aor.user or ""
         self._tag = random.token()
         self._attempt: _Attempt | None = None
         self._digests: dict[int, DigestClient] = {}
@@ -158,6 +149,11 @@ class Registration:
         return str(self._contact)
 
     @property
+    def instance_id(self) -> str:
+        """``+sip.instance`` of our binding."""
+        return self._parameters.instance_id
+
+    @property
     def in_flight(self) -> FlowId | None:
         """The flow on which an answer is awaited."""
         return None if self._attempt is None else self._attempt.flow
@@ -166,6 +162,20 @@ class Registration:
     def realms(self) -> frozenset[str]:
         """The realms that were pinned: who may ask for our password elsewhere, too."""
         return frozenset(digest.realm for digest in self._digests.values())
+
+    def change(self, parameters: RegistrationParameters) -> None:
+        """Other credentials, another expiry or another kind of Contact, from the next REGISTER on. The realms that were
+        pinned stay so: other credentials are for those who asked for the old ones."""
+        old, self._parameters = self._parameters, parameters
+        if (old.contact_host, old.contact_is_local) != (parameters.contact_host, parameters.contact_is_local):
+            self._contact = _contact_of(parameters)
+        if credentials_of(old) != credentials_of(parameters):
+            self._digests = {status: self._digest(digest.realm) for status, digest in self._digests.items()}
+
+    def _digest(self, realm: str) -> DigestClient:
+        parameters = self._parameters
+        username = parameters.auth_username or Uri.parse(parameters.aor).user or ""
+        return DigestClient(username=username, password=parameters.secret or "", realm=realm, random=self._random)
 
     def register(self, flow: FlowId, now: float, expires_s: int | None = None) -> list[Event]:
         """Bind, or refresh, over ``flow``. While one is in flight on the same flow nothing is sent (its outcome is the
@@ -295,15 +305,15 @@ class Registration:
         ]
 
     def _challenged(self, attempt: _Attempt, response: Response, now: float) -> list[Event]:
-        status, secret = response.status, self._parameters.secret
+        status = response.status
         found = [each for each in challenges(response, _FIELDS[status][0]) if each.is_digest]
-        if secret is None:
+        if self._parameters.secret is None:
             return self._failed(attempt, FailureCause.AUTH, response)
         if not found:
             return self._failed(attempt, FailureCause.UNANSWERABLE, response)
         digest = self._digests.get(status)
         if digest is None:
-            digest = DigestClient(username=self._username, password=secret, realm=found[0].realm, random=self._random)
+            digest = self._digest(found[0].realm)
         if all(each.realm != digest.realm for each in found):
             return self._failed(attempt, FailureCause.FOREIGN_REALM, response)
         tries = attempt.tries.get(status, 0)
@@ -334,6 +344,35 @@ class Registration:
                 retry_after_s=None if after_s is None else float(after_s),
             )
         ]
+
+
+class Credentialed(Protocol):
+    """Whatever proves itself with a name and a password."""
+
+    @property
+    def auth_username(self) -> str | None: ...
+
+    @property
+    def secret(self) -> str | None: ...
+
+
+def credentials_of(parameters: Credentialed) -> tuple[str | None, str | None]:
+    """What digests are made of."""
+    return parameters.auth_username, parameters.secret
+
+
+def _contact_of(parameters: RegistrationParameters) -> Uri:
+    """The Contact URI that is bound while no flow has another name for us."""
+    aor = Uri.parse(parameters.aor)
+    digits = parameters.instance_id.rpartition(":")[2].replace("-", "").lower()
+    contact = Uri.sip(
+        parameters.contact_host or f"{digits}.invalid",
+        user=parameters.contact_user or aor.user,
+        scheme=aor.scheme,  # RFC 3261 8.1.1.8: sips is answered at sips
+    )
+    if parameters.contact_transport is None:
+        return contact
+    return contact.with_parameter("transport", parameters.contact_transport)
 
 
 def _consider(digest: DigestClient, found: Sequence[Challenge], sent: str | None, tries: int) -> ChallengeOutcome:

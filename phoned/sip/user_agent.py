@@ -85,6 +85,11 @@ class UserAgent:
         if parameters.mailbox:
             self._routing.subscriptions[account] = Subscription(core=self._routing.core, account=known)
 
+    def change_account(self, account: AccountId, parameters: AccountParameters) -> None:
+        """Other credentials or another behaviour of an account, for what it says next. Its binding, its flows and its
+        sessions stay. Raises InvalidValue for another address of record."""
+        self._routing.account(account).change(parameters)
+
     def remove_account(self, account: AccountId, now: float) -> list[Event]:
         """Ends its sessions (without a word on the wire) and forgets it."""
         known = self._routing.account(account)

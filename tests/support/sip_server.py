@@ -85,3 +85,15 @@ class Challenger:
         for challenge in self._server.challenge(0.0):
             response.headers.add(asks, challenge)
         return response
+
+
+def accept_all(request: Request) -> Response | None:
+    """Registers, and answers every call."""
+    if request.method == "REGISTER":
+        return registered(request)
+    response = response_to(request, 200, to_tag="far")
+    if request.method in ("INVITE", "UPDATE"):
+        response.headers.add("Contact", "<sip:bob@far.example.com>")
+        response.headers.add("Content-Type", "application/sdp")
+        response.body = b"answer"
+    return response

@@ -23,20 +23,9 @@ from phoned.sip.events import (
 from phoned.sip.message import Request, Response, response_to
 from tests.support.sip_network import Phone, SipNetwork
 from tests.support.sip_server import Answer, Challenger, Server, registered
+from tests.support.sip_server import accept_all as accept
 
 PARAMETERS = AccountParameters(aor="sip:alice@example.com", secret="pw", instance_id="urn:uuid:1-2-3-4-5")
-
-
-def accept(request: Request) -> Response | None:
-    """Registers, and answers every call."""
-    if request.method == "REGISTER":
-        return registered(request)
-    response = response_to(request, 200, to_tag="far")
-    if request.method in ("INVITE", "UPDATE"):
-        response.headers.add("Contact", "<sip:bob@far.example.com>")
-        response.headers.add("Content-Type", "application/sdp")
-        response.body = b"answer"
-    return response
 
 
 def registered_then(answer: Answer) -> Answer:

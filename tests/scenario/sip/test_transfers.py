@@ -21,10 +21,9 @@ from phoned.sip.message import Message, Request, Response, response_to
 from phoned.sip.transaction_layer import TransactionLimits
 from phoned.sip.user_agent import UserAgent
 from tests.scenario.sip.test_accounts import _online as online
-from tests.scenario.sip.test_accounts import accept as accept_all
 from tests.support.sip_calls import established, ringing
 from tests.support.sip_network import Phone, SeededRandom, SipNetwork
-from tests.support.sip_server import Challenger
+from tests.support.sip_server import Challenger, accept_all
 
 NEWS = """NOTIFY sip:alice@example.com SIP/2.0
 Via: SIP/2.0/WS far.invalid;branch=z9hG4bKnews
