@@ -16,10 +16,11 @@ from phoned.calls.ended import KEEP_ENDED, EndedCall, EndedCalls
 from phoned.calls.ending import refusal_of
 from phoned.calls.entry import JournalEntry
 from phoned.calls.identity import peer_of
+from phoned.calls.incoming import Caller, Decision, IncomingPolicy
 from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.line import AccountFacts, AccountLine
 from phoned.calls.messages import MessageDesk
-from phoned.calls.policy import DialPolicy, Target, checked_headers, incoming_rule, target_of
+from phoned.calls.policy import DialPolicy, Target, checked_headers, target_of
 from phoned.calls.ports import CallSignaling, MediaFactory
 from phoned.calls.quality import QualityReports
 from phoned.calls.repair import RepairContext, RepairPolicy
@@ -82,7 +83,7 @@ class CallManager:
         self._accounts = accounts
         self._media = media
         self._policy = policy
-        self._rules = rules
+        self.incoming = IncomingPolicy(rules)
         self._bus = bus
         self._clock = clock
         self._repair_policy = repair_policy
@@ -269,21 +270,23 @@ class CallManager:
     def _incoming(self, event: sip.IncomingCall) -> None:
         replaced = self._by_session.get(event.replaces or "")
         if replaced is not None:
-            self._incoming_call(event, None, replaced)
+            self._incoming_call(event, Decision(), replaced)
             return
-        rule = incoming_rule(self._rules, account=event.account, caller=event.from_uri, called=event.to_uri)
+        decision = self.incoming.decide(
+            Caller(account=event.account, caller=event.from_uri, called=event.to_uri, headers=event.headers)
+        )
         if self.draining:
             self._signaling.reject(event.session, 503, "Service Unavailable")
             return
         if self.active() >= self._policy.capacity:
             self._signaling.reject(event.session, 486, "Busy Here")
             return
-        if rule is not None and rule.action == "reject":
-            self._signaling.reject(event.session, rule.code)
+        if decision.action == "reject" and not decision.after_s:
+            self._signaling.reject(event.session, decision.code)
             return
-        self._incoming_call(event, rule, None)
+        self._incoming_call(event, decision, None)
 
-    def _incoming_call(self, event: sip.IncomingCall, rule: IncomingRule | None, replaced: Call | None) -> None:
+    def _incoming_call(self, event: sip.IncomingCall, decision: Decision, replaced: Call | None) -> None:
         told = [(name, value[:MAX_HEADER_LENGTH]) for name, value in event.headers]
         headers = dict([pair for pair in told if pair[0].lower().startswith(_TOLD_HEADERS)][:MAX_INCOMING_HEADERS])
         try:
@@ -303,8 +306,10 @@ class CallManager:
             # somebody talks to us already: the far end changes, and that it does is not for us to decide
             self.transfers.takes_place(call, replaced)
             self._signaling.answer(event.session)
-        elif rule is not None and rule.action == "answer":
-            call.answer_later(rule.after_s)
+        elif decision.action == "answer":
+            call.answer_later(decision.after_s)
+        elif decision.action == "reject":
+            call.timers.answer(decision.after_s, lambda: call.reject(decision.code, None))
 
     def _make(
         self,

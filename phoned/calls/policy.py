@@ -1,4 +1,4 @@
-"""Rules about whom to call and whom to answer: toll-fraud limits, emergency numbers, incoming rules. Mostly pure.
+"""Rules about whom to call: toll-fraud limits, emergency numbers. Mostly pure. (Who may call us: see `incoming`.)
 
 What a target means is decided here too: a SIP URI, a user part of the account's domain, or an E.164 number.
 """
@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from phoned.config.schema import DialConfig, IncomingRule
+from phoned.config.schema import DialConfig
 from phoned.errors import AtCapacity, Denied, InvalidValue, MalformedMessage
 from phoned.sip.uri import Uri
 
 VISUAL_SEPARATORS = str.maketrans("", "", "-.() \t")
 """RFC 3966 5.1.1: they mean nothing."""
 MAX_HEADERS, MAX_HEADER_BYTES = 16, 1024
-_OWN_HEADERS = ("x-", "p-asserted-identity", "p-preferred-identity", "subject", "priority", "privacy", "user-to-user")
+_OWN_HEADERS = (
+    *("x-", "p-asserted-identity", "p-preferred-identity", "subject", "priority", "privacy", "user-to-user"),
+    *("alert-info", "call-info", "answer-mode"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,10 @@ class DialPolicy:
         self._config = config
         self._placed: deque[float] = deque()
 
+    def change(self, config: DialConfig) -> None:
+        """Other rules, for calls that are placed from now on. What was placed in the last minute still counts."""
+        self._config = config
+
     @property
     def capacity(self) -> int:
         """How many calls may be up at once."""
@@ -122,12 +129,3 @@ class DialPolicy:
 
 def _any_matches(patterns: Sequence[str], names: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern.lower()) for pattern in patterns for name in names)
-
-
-def incoming_rule(rules: Sequence[IncomingRule], *, account: str, caller: str, called: str) -> IncomingRule | None:
-    """The first rule that matches, if any."""
-    for rule in rules:
-        pairs = ((caller, rule.match), (account, rule.account), (called, rule.to))
-        if all(fnmatchcase(value.lower(), pattern.lower()) for value, pattern in pairs):
-            return rule
-    return None

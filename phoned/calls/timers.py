@@ -47,14 +47,14 @@ class CallTimers:
         """It shall not ring for longer."""
         self._after(seconds, action)
 
-    def answer(self, seconds: float, action: Callable[[], None]) -> None:
-        """It is answered by rule, if it still rings then."""
+    def answer(self, seconds: float, action: Callable[[], object]) -> None:
+        """It is answered (or refused) by rule, if it still rings then."""
 
         def act() -> None:
             try:
                 action()
             except PhonedError as error:
-                log.warning("%s: cannot be answered by rule: %s", self._call.id, error.detail)
+                log.warning("%s: cannot be dealt with by rule: %s", self._call.id, error.detail)
 
         self._after(seconds, act)
 

@@ -28,6 +28,8 @@ from phoned.transport.flow import Flow
 
 log = logging.getLogger(__name__)
 
+PASSED_ON = ("x-", "alert-info", "call-info", "answer-mode")
+"""Header fields of an INVITE that reach the called phone, as at any exchange."""
 CHALLENGED = frozenset({"INVITE", "MESSAGE"})
 LIMITS = Limits(new_requests_per_s=200, new_requests_burst=400, sessions=400, description_s=180, ring_s=180)
 
@@ -165,7 +167,7 @@ class Exchange:
             known = self._registrar.knows(called)
             self.signaling.reject(event.session, 480 if known else 404)
             return
-        headers = tuple((name, value) for name, value in event.headers if name.lower().startswith("x-"))
+        headers = tuple((name, value) for name, value in event.headers if name.lower().startswith(PASSED_ON))
 
         def adopt(session: str) -> None:
             self._calls[session] = bridge

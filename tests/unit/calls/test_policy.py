@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from phoned.calls.policy import MAX_HEADERS, DialPolicy, Target, checked_headers, incoming_rule, target_of
-from phoned.config.schema import DialConfig, IncomingRule
+from phoned.calls.policy import MAX_HEADERS, DialPolicy, Target, checked_headers, target_of
+from phoned.config.schema import DialConfig
 from phoned.errors import AtCapacity, Denied, InvalidValue
 
 AOR = "sip:alice@example.org"
@@ -104,17 +104,23 @@ def test_no_other_header_may(headers: dict[str, str], pointer: str) -> None:
     assert refusal.value.pointer == pointer
 
 
-def test_the_first_rule_that_matches_all_its_globs_wins() -> None:
-    rules = (
-        IncomingRule(match="sip:*@bad.example", action="reject", code=603),
-        IncomingRule(account="front", action="answer"),
-        IncomingRule(to="*door*"),
-    )
-
-    def of(caller: str, account: str = "x", called: str = "sip:a@b") -> IncomingRule | None:
-        return incoming_rule(rules, account=account, caller=caller, called=called)
-
-    assert of("SIP:spam@BAD.example", "front") is rules[0]
-    assert of("sip:a@good.example", "front") is rules[1]
-    assert of("sip:a@good.example", called="sip:door@x") is rules[2]
-    assert of("sip:a@good.example") is None
+def test_other_rules_count_at_once_and_forget_nothing_of_the_last_minute() -> None:
+    policy, target = DialPolicy(DialConfig(max_per_minute=5)), target_of("0900", AOR)
+    for _ in range(2):
+        policy.check(target, active=0, now=100)
+    policy.change(DialConfig(max_per_minute=2, max_concurrent=7, max_duration_s=9))
+    assert (policy.capacity, policy.duration_cap_s(None)) == (7, 9)
+    with pytest.raises(AtCapacity):
+        policy.check(target, active=0, now=130)
+    policy.change(DialConfig(deny=("0900*",)))
+    with pytest.raises(Denied):
+        policy.check(target, active=0, now=200)
+    with pytest.raises(Denied):
+        DialPolicy(DialConfig(allow=())).allow(target)
+    emergency = target_of("112", AOR)
+    policy.change(DialConfig(emergency="allow"))
+    policy.allow(emergency)
+    policy.change(DialConfig(emergency_numbers=("112", "116117")))
+    for number in ("112", "116117"):
+        with pytest.raises(Denied):
+            policy.allow(target_of(number, AOR))
