@@ -259,6 +259,27 @@ class Status(Answer):
     event_seq: int
 
 
+class DoNotDisturb(Answer):
+    do_not_disturb: bool
+
+
+class AccountChanges(Answer):
+    """Ids of the accounts of the configuration."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
+class Reload(Answer):
+    """``applied`` is in force now; ``restart_needed`` stays as it was until a restart. Keys as in a file."""
+
+    accounts: AccountChanges
+    applied: list[str]
+    restart_needed: list[str]
+    warnings: list[str]
+
+
 class Event(Answer):
     """The envelope. `events.snapshot` and `events.gap` have no ``seq``."""
 

@@ -34,6 +34,9 @@ def _needs(**kinds: Any) -> Fields:
 
 
 EVENTS: dict[str, Fields] = {
+    "account.added": {},
+    "account.changed": {},
+    "account.removed": {},
     "account.registered": {},
     "account.unregistered": {},
     "account.registration_failed": _needs(cause=Cause, sip_code=int | None),
@@ -94,6 +97,8 @@ EVENTS: dict[str, Fields] = {
     "network.changed": _needs(reasons=list[str], generation=Count),
     "system.started": {},
     "system.draining": _needs(draining=bool),
+    "system.do_not_disturb": _needs(do_not_disturb=bool),
+    "system.reloaded": _needs(reload=answers.Reload),
     "system.stopping": {},
 }
 """Type to the fields beside the object that it is about."""

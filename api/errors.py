@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from phoned import errors
+from phoned.config.report import ConfigError
 from phoned.plain import plain
 
 MEDIA_TYPE = "application/problem+json"
@@ -57,6 +59,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "body_too_large": (413, "Body too large", "A body may have 64 KiB."),
     "target_too_long": (414, "URL too long", "Path and query together may have 2 KiB."),
     "unsupported_media_type": (415, "Not JSON", "Writes need 'Content-Type: application/json'."),
+    "bad_configuration": (
+        422,
+        "The configuration is wrong",
+        "'errors' has every mistake with file and line. Nothing was changed; 'phoned check-config' shows the same.",
+    ),
     "invalid_value": (422, "Invalid value", "'errors' says which member is wrong and why."),
     "usage": (422, "Impossible request", "The request cannot be right, whatever the state of the phone."),
     "invalid_json": (422, "Invalid JSON", "The body must be JSON in UTF-8, nested at most 16 deep, without NaN."),
@@ -169,6 +176,10 @@ def from_error(error: errors.PhonedError) -> Problem:
     extra: dict[str, Any] = {}
     headers: list[tuple[str, str]] = []
     match error:
+        case errors.InvalidValues():
+            extra["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in error.found]
+        case ConfigError():
+            extra["errors"] = [{"pointer": _of_key(each.key), "detail": str(each)} for each in error.problems]
         case errors.InvalidValue():
             extra["errors"] = [{"pointer": error.pointer, "detail": error.detail}]
         case errors.WrongState():
@@ -189,6 +200,11 @@ def from_error(error: errors.PhonedError) -> Problem:
         extra=extra,
         headers=tuple(headers),
     )
+
+
+def _of_key(key: str) -> str:
+    """RFC 6901 of ``accounts[0].recovery.keepalive_s``, into the merged configuration."""
+    return "".join(f"/{step}" for step in re.split(r"[.\[\]]+", key) if step)
 
 
 def _fallback(status: int) -> str:

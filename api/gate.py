@@ -54,7 +54,8 @@ class Gate:
         self._app = app
         self._explain = explain
         self._access = access
-        self._policy = policy
+        self.policy = policy
+        """Asked for each request; a reload sets another."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -95,8 +96,8 @@ class Gate:
         found = (
             security.check_size(scope["state"]["target"], headers)
             or security.check_method(method)
-            or security.check_host(peer, self._policy, headers, scope["state"]["authority"])
-            or security.check_origin(peer, self._policy, headers)
+            or security.check_host(peer, self.policy, headers, scope["state"]["authority"])
+            or security.check_origin(peer, self.policy, headers)
             or security.check_url(scope["query_string"], scope["raw_path"])
         )
         if found is not None:

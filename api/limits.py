@@ -17,9 +17,13 @@ class RateLimit:
     """A token bucket for each client: ``per_s`` refilled, one second's worth kept."""
 
     def __init__(self, per_s: float) -> None:
+        self.change(per_s)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def change(self, per_s: float) -> None:
+        """Another rate, for whoever asks next."""
         self._per_s = per_s
         self._burst = max(per_s, 1.0)
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str, now: float) -> float | None:
         """Spend one. None when there was one, else the seconds until there will be."""

@@ -6,16 +6,29 @@ Each request model turns itself into the value that `PhoneControl` takes. Answer
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    RootModel,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from phoned.config.accounts import AccountConfig
+from phoned.config.single import MAX_PASSWORD
 from phoned.errors import NotImplementedYet
 from phoned.model import CallRequest, DtmfMethod, DtmfRequest, MessageRequest, PlayRequest, RecordRequest, Step, Wait
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER = re.compile(
-    r"(?:[Xx]-[A-Za-z0-9!%*_+`'~.-]+|User-to-User|Subject|Priority|Alert-Info|Call-Info|Privacy|P-Preferred-Identity)"
+    r"(?:[Xx]-[A-Za-z0-9!%*_+`'~.-]+|User-to-User|Subject|Priority|Alert-Info|Call-Info|Answer-Mode|Privacy|P-Preferred-Identity)"
 )
 _CALL_ID = r"^call_[0-9a-f]{32}$"
 
@@ -216,6 +229,31 @@ class Tag(Body):
     """Tags to merge into the call's."""
 
     tags: Tags
+
+
+class PutAccount(RootModel[dict[str, Any]]):
+    """An account. Read by the phone, with the rules and the words of the configuration file."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = AccountConfig.model_json_schema(ref_template="#/components/schemas/{model}")
+        definitions = schema.pop("$defs", {})
+        schema["properties"] = {
+            **{name: _inlined(value, definitions) for name, value in schema["properties"].items() if name != "id"},
+            "password": {"type": "string", "writeOnly": True, "minLength": 1, "maxLength": MAX_PASSWORD},
+        }
+        schema["required"] = [name for name in schema["required"] if name != "id"]
+        return {**schema, "title": cls.__name__, "description": cls.__doc__}
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """``schema`` without references."""
+    if isinstance(schema, dict):
+        name = str(schema.get("$ref", "")).rpartition("/")[2]
+        if name:
+            return _inlined(definitions[name], definitions)
+        return {key: _inlined(value, definitions) for key, value in schema.items()}
+    return [_inlined(item, definitions) for item in schema] if isinstance(schema, list) else schema
 
 
 class UseProxy(Body):

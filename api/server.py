@@ -27,6 +27,8 @@ from phoned.store.tokens import TokenStore
 log = logging.getLogger(__name__)
 
 PING_S = 20.0
+CHANGEABLE = frozenset({"allowed_hosts", "allowed_origins", "rate_per_s"})
+"""What of ``[api]`` may be another thing without a restart."""
 
 
 class RunningApi:
@@ -38,6 +40,7 @@ class RunningApi:
         self._events = events
         self.services: Services | None = None
         """What the routes share, while it runs."""
+        self._gate: Gate | None = None
         self._server: _Server | None = None
         self._listeners: Listeners | None = None
 
@@ -50,12 +53,12 @@ class RunningApi:
         """Listen. Raises `InvalidValue` for a bind that is not allowed, `ListenFailed` for one that cannot be had."""
         context, config = self._context, self._config
         self._listeners = open_listeners(config, context.runtime_dir, os.environ)
-        policy = Policy(ports=self._listeners.ports, hosts=config.allowed_hosts, origins=config.allowed_origins)
         access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s)
         metrics = Metrics(context.phone, context.bus, self._events)
         metrics.start()
         self.services = Services(phone=context.phone, bus=context.bus, access=access, metrics=metrics)
-        self._server = _Server(build_app(self.services, policy, version=context.phone.status().version))
+        self._gate = build_app(self.services, self._policy(), version=context.phone.status().version)
+        self._server = _Server(self._gate)
         try:
             await self._server.open(self._listeners)
         except BaseException:
@@ -64,6 +67,22 @@ class RunningApi:
             raise
         where = ", ".join(_name(name) for name in (sock.getsockname() for sock in self._listeners.sockets))
         log.info("control API on %s", where)
+
+    def _policy(self) -> Policy:
+        config = self._config
+        return Policy(ports=self.ports, hosts=config.allowed_hosts, origins=config.allowed_origins)
+
+    def reconfigure(self, config: ApiConfig) -> list[str]:
+        """See `phoned.service.Reconfigurable`."""
+        fixed = [name for name in ApiConfig.model_fields if name not in CHANGEABLE]
+        kept = {
+            name: getattr(self._config, name) for name in fixed if getattr(self._config, name) != getattr(config, name)
+        }
+        self._config = config.model_copy(update=kept)
+        if self._gate is not None and self.services is not None:
+            self._gate.policy = self._policy()
+            self.services.access.rate.change(config.rate_per_s)
+        return list(kept)
 
     async def stop(self, budget_s: float) -> None:
         """End the event streams, let running requests finish within the budget, then cut them off."""

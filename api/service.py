@@ -59,6 +59,10 @@ class ApiService:
         self._running = RunningApi(self._context, self._context.config, self._events)
         await self._running.start()
 
+    def reconfigure(self, config: ApiConfig) -> list[str]:
+        """Hosts, origins and the rate change at once; where it listens does not."""
+        return self._running.reconfigure(config) if self._running is not None else list(ApiConfig.model_fields)
+
     async def stop(self, budget_s: float) -> None:
         """End the event streams, let running requests finish within the budget, then cut them off."""
         if self._running is not None:

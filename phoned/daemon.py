@@ -10,7 +10,6 @@ import faulthandler
 import itertools
 import logging
 import os
-import random
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping
@@ -19,24 +18,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from phoned.accounts.account import Account
 from phoned.accounts.registry import Accounts
-from phoned.assembly import (
-    engine_options_of,
-    parameters_of,
-    policy_of,
-    recovered_view,
-    repair_policy_of,
-    session_options_of,
-)
+from phoned.assembly import engine_options_of, recovered_view, session_options_of
 from phoned.calls.journal import CallJournal
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
-from phoned.calls.repair import RepairPolicy
-from phoned.config.load import LoadedConfig
-from phoned.config.schema import AccountConfig, Config
+from phoned.config.load import LoadedConfig, load_config
+from phoned.config.schema import Config
 from phoned.config.secrets import read_secret_file
 from phoned.config.types import Secret
+from phoned.configuration import Configuration
+from phoned.errors import PhonedError
 from phoned.events import EventBus
 from phoned.lifecycle import Lifecycle
 from phoned.links import Links
@@ -47,13 +39,15 @@ from phoned.media.session import MediaSession
 from phoned.model import RecordingView
 from phoned.notify import Notifier
 from phoned.phases import Phase, Phases
-from phoned.phone import Phone
+from phoned.phone import DO_NOT_DISTURB, Phone
 from phoned.recording.recover import recover
 from phoned.roaming import Roaming, source_of
+from phoned.roster import Roster
 from phoned.service import ServicePlugin, installed_services
 from phoned.signaling import Signaling, SystemRandom
 from phoned.sip.account import Limits
 from phoned.sip.user_agent import UserAgent
+from phoned.store.accounts import AccountStore
 from phoned.store.database import Database
 from phoned.store.events import SqliteEventLog
 from phoned.store.identity import IdentityStore
@@ -74,6 +68,8 @@ BUDGET_S = 2.0
 """For each part that waits for nobody but this machine."""
 GRACE_S = 0.5
 """What a part's budget may be overrun by before it is cut off."""
+ROOM_FOR_CALLS = 256
+"""The least that the SIP core has room for, so that ``max_concurrent`` may be raised while it runs."""
 STATE_MODE = 0o700
 STDERR = 2
 
@@ -100,11 +96,14 @@ class Daemon:
         *,
         plugins: Mapping[str, ServicePlugin] | None = None,
         dialer: Dialer | None = None,
+        hide: Callable[[str], None] = lambda secret: None,
     ) -> None:
+        """``hide`` is told of each password, so that no log shows it."""
         self._loaded = loaded
         self._config = loaded.config
         self._plugins = installed_services() if plugins is None else plugins
         self._dialer = dialer or WebSocketDialer(generations=itertools.count(1))
+        self._hide = hide
         self._tasks = Tasks("daemon", self._on_crash)
         self._phases = Phases()
         self._running = False
@@ -129,9 +128,9 @@ class Daemon:
         self._register(with_calls=False)
 
     def _register(self, *, with_calls: bool) -> None:
-        for account in self._config.accounts:
-            found = self.accounts.get(account.id)
-            wanted = self.calls.active(account.id) if with_calls else account.recovery.connect == "always"
+        for name, settings in self.roster.wanted.items():
+            found = self.accounts.get(name)
+            wanted = self.calls.active(name) if with_calls else settings.config.recovery.connect == "always"
             if found is not None and wanted:
                 found.want_registered()
 
@@ -177,14 +176,15 @@ class Daemon:
         phases.add(Phase.MEDIA, "media", self.engine.stop, BUDGET_S)
         await self.engine.start()
         trace = SipTrace()
-        limits = Limits(sessions=config.dial.max_concurrent + 8)
+        most_calls = max(config.dial.max_concurrent, ROOM_FOR_CALLS)
+        limits = Limits(sessions=most_calls + 8)
         self.signaling = Signaling(UserAgent(random=SystemRandom(), limits=limits), trace=trace)
         phases.add(Phase.FLOWS, "flows", self._close_flows, BUDGET_S)
         self.accounts = Accounts()
         turn_secrets = await asyncio.to_thread(
             lambda: tuple(read_secret_file(server.credential_file) for server in config.media.turn)
         )
-        session_options = session_options_of(config.media, turn_secrets)
+        self._session_options = session_options_of(config.media, turn_secrets)
 
         def media(
             account: str,
@@ -194,19 +194,21 @@ class Daemon:
             *,
             continues: Continuation | None = None,
         ) -> MediaSession:
-            return self.engine.session(call_id, replace(session_options, continues=continues), on_event)
+            return self.engine.session(call_id, replace(self._session_options, continues=continues), on_event)
 
+        self._dial_policy = DialPolicy(config.dial)
         self.calls = CallManager(
             signaling=self.signaling,
             accounts=self.accounts.get,
             media=media,
-            policy=DialPolicy(config.dial),
+            policy=self._dial_policy,
             rules=config.incoming,
             bus=self.bus,
-            repair_policy=repair_policies(config),
+            repair_policy=lambda account: self.roster.repair_policy(account),
             journal=self.journal,
             trace=trace,
         )
+        self.calls.incoming.change(config.incoming, config.auto_answer.callers)
         self.signaling.connect(self.accounts, self.calls)
         self.roaming = Roaming(
             source=source_of(config.network),
@@ -226,14 +228,45 @@ class Daemon:
             node=socket.gethostname(),
             started_at=loop.time(),
         )
-        links = Links(self.calls, self.identity)
+        self.phone.wishes = SqliteKeyValue(self.database, "phone")
+        self.calls.incoming.do_not_disturb = await self.phone.wishes.get(DO_NOT_DISTURB) is not None
+        self.roster = Roster(
+            accounts=self.accounts,
+            signaling=self.signaling,
+            bus=self.bus,
+            identity=self.identity,
+            dialer=self._dialer,
+            listener=Links(self.calls, self.identity),
+            user_agent=f"phoned/{version('phoned')}",
+            allow_refer=config.transfer.allow_refer,
+            hide=self._hide,
+        )
         phases.add(Phase.ACCOUNTS, "accounts", self._close_accounts, ACCOUNTS_BUDGET_S + GRACE_S)
-        for account in config.accounts:
-            await self._add_account(account, links)
+        self.configuration = self.phone.configuration = Configuration(
+            self._loaded,
+            reread=self._reread,
+            take=self._take,
+            roster=self.roster,
+            accounts=self.accounts,
+            store=AccountStore(self._loaded.state_dir),
+            calls_up=self.calls.active,
+            bus=self.bus,
+            most_calls=most_calls,
+        )
+        await self.configuration.start()
         await self.roaming.start()
         phases.add(Phase.CALLS, "calls", self._end_calls, CALLS_BUDGET_S + GRACE_S)
-        retention_s = {account.id: account.recovery.signalling_retention_s for account in config.accounts}
-        await self.calls.restore(retention_s, self._recovered)
+        await self.calls.restore(self.roster.retention_s, self._recovered)
+
+    def _reread(self, loaded: LoadedConfig) -> LoadedConfig:
+        models = {name: plugin.config_model for name, plugin in self._plugins.items()}
+        return load_config(loaded.files[0], models=models, environ=loaded.environ)
+
+    def _take(self, config: Config, turn_secrets: tuple[Secret, ...]) -> None:
+        """What concerns calls, from now on."""
+        self._dial_policy.change(config.dial)
+        self.calls.incoming.change(config.incoming, config.auto_answer.callers)
+        self._session_options = session_options_of(config.media, turn_secrets)
 
     async def _end_calls(self) -> None:
         if self._handing_over:
@@ -242,8 +275,7 @@ class Daemon:
             await self.calls.end_all(CALLS_BUDGET_S)
 
     async def _close_accounts(self) -> None:
-        budget_s = None if self._handing_over else ACCOUNTS_BUDGET_S
-        await asyncio.gather(*(account.close(budget_s) for account in self.accounts))
+        await self.roster.close(None if self._handing_over else ACCOUNTS_BUDGET_S)
 
     async def _close_flows(self) -> None:
         self.signaling.close()
@@ -265,6 +297,11 @@ class Daemon:
                 self._handing_over = number is signal.SIGUSR2
             asked.set()
 
+        def on_hang_up() -> None:
+            if self._running:
+                self._tasks.spawn("reload", self._reload())
+
+        loop.add_signal_handler(signal.SIGHUP, on_hang_up)
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
         for number in numbers:
             loop.add_signal_handler(number, on_signal, number)
@@ -273,6 +310,7 @@ class Daemon:
             watched = {"the media clock": self.engine.clock.due, "the SIP core": self.signaling.due}
             lifecycle = Lifecycle(Notifier(os.environ), self.phone, self.bus, watched)
             lifecycle.ready()
+            self.configuration.watcher = lifecycle
             assert self._failed is not None
             waiting = self._tasks.spawn("signals", asked.wait())
             await asyncio.wait({waiting, self._failed}, return_when=asyncio.FIRST_COMPLETED)
@@ -281,39 +319,18 @@ class Daemon:
             await self.stop(hand_over=status != 0)
             await lifecycle.close()
         finally:
-            for number in numbers:
+            for number in (*numbers, signal.SIGHUP):
                 loop.remove_signal_handler(number)
         return status
 
-    async def _add_account(self, account: AccountConfig, links: Links) -> None:
-        identity = await self.identity.open_account(account.id)
-        credential: Secret | None = None
-        if account.http_proxy_credential_file is not None:
-            credential = await asyncio.to_thread(read_secret_file, account.http_proxy_credential_file)
-        self.signaling.add_account(
-            account.id,
-            parameters_of(
-                account,
-                self._loaded.password(account.id),
-                instance_id=identity.instance_id,
-                reg_id=identity.reg_id,
-                call_id=identity.call_id,
-                cseq=identity.cseq,
-                allow_refer=self._config.transfer.allow_refer,
-                user_agent=f"phoned/{version('phoned')}",
-            ),
-        )
-        made = Account(
-            account.id,
-            account.aor,
-            policy_of(account, credential),
-            signaling=self.signaling,
-            dialer=self._dialer,
-            bus=self.bus,
-            listener=links,
-            uniform=random.SystemRandom().uniform,
-        )
-        self.accounts.add(made)
+    async def _reload(self) -> None:
+        """Somebody has sent SIGHUP: what came of it stands in the log."""
+        try:
+            await self.phone.reload()
+        except PhonedError:
+            pass  # told by the configuration itself
+        except Exception:
+            log.exception("SIGHUP: the configuration could not be read again")
 
     async def _start_service(self, name: str, plugin: ServicePlugin) -> None:
         if name not in self._loaded.tables and not plugin.default:
@@ -331,17 +348,12 @@ class Daemon:
         budget_s = SERVICES_BUDGET_S + GRACE_S
         self._phases.add(Phase.SERVICES, f"service {name}", lambda: service.stop(SERVICES_BUDGET_S), budget_s)
         await service.start()
+        self.configuration.service_started(name, service, context.config)
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.critical("%s crashed; the daemon cannot go on", name, exc_info=error)
         if self._failed is not None and not self._failed.done():
             self._failed.set_result(error)
-
-
-def repair_policies(config: Config) -> Callable[[str], RepairPolicy]:
-    """How the media of an account's calls is repaired, by its id."""
-    policies = {account.id: repair_policy_of(account) for account in config.accounts}
-    return lambda account: policies.get(account, RepairPolicy())
 
 
 def make_directories(loaded: LoadedConfig) -> None:
@@ -352,11 +364,11 @@ def make_directories(loaded: LoadedConfig) -> None:
     loaded.runtime_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
 
 
-def run(loaded: LoadedConfig) -> int:
-    """`phoned run`: the exit status of the process."""
+def run(loaded: LoadedConfig, *, hide: Callable[[str], None] = lambda secret: None) -> int:
+    """`phoned run`: the exit status of the process. ``hide``: see `Daemon`."""
     os.umask(0o077)
     faulthandler.enable(file=STDERR)  # where every thread was, should the watchdog end us (SIGABRT)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     with StateLock(loaded.state_dir):
-        return asyncio.run(Daemon(loaded).serve())
+        return asyncio.run(Daemon(loaded, hide=hide).serve())

@@ -2,7 +2,7 @@
 
     PhonedError
     ├── UsageError         the caller asked for something that cannot be (fix the request)
-    │   ├── InvalidValue       a value is malformed or out of range
+    │   ├── InvalidValue       a value is malformed or out of range (InvalidValues: several)
     │   ├── NotFound           no such account, call, recording, ...
     │   ├── WrongState         the thing exists, but not in a state for this verb
     │   ├── Gone               the call has ended
@@ -22,7 +22,7 @@ Each class has a stable ``code`` (snake case), which is the slug of its problem 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -51,6 +51,16 @@ class InvalidValue(UsageError):
     def __init__(self, detail: str = "", *, pointer: str = "", **facts: object) -> None:
         super().__init__(detail, **facts)
         self.pointer = pointer
+
+
+class InvalidValues(InvalidValue):
+    """Several values at once: ``found`` has the place and the trouble of each, in order."""
+
+    def __init__(self, found: Sequence[tuple[str, str]]) -> None:
+        pointer, detail = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        super().__init__(f"{pointer}: {detail}{more}" if pointer else f"{detail}{more}", pointer=pointer)
+        self.found = tuple(found)
 
 
 class NotFound(UsageError):

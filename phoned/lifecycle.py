@@ -45,6 +45,15 @@ class Lifecycle:
         if self._notifier.watchdog_s is not None:
             self._tasks.spawn("watchdog", Watchdog(self._notifier.watchdog_s, self._feed, self._watched).run())
 
+    def reloading(self) -> None:
+        """The configuration is being read again."""
+        self._notifier.reloading()
+
+    def reloaded(self) -> None:
+        """That is over, whatever came of it."""
+        if not self._stopping:
+            self._notifier.ready(self._line())
+
     def stopping(self) -> None:
         """The stop has begun; the watchdog is fed until `close`, for a stop that hangs is a hang like any other."""
         self._stopping = True

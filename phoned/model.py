@@ -147,6 +147,27 @@ class AccountView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChanges:
+    """Ids of the configuration's accounts, as it was read again."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadView:
+    """What came of reading the configuration again. Keys as in a file: ``dial.deny``, ``incoming``, ``api.port``."""
+
+    accounts: AccountChanges = AccountChanges()
+    applied: tuple[str, ...] = ()
+    """Changed, and in force now."""
+    restart_needed: tuple[str, ...] = ()
+    """Changed in the files, and as before until a restart."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """The other party."""
 

@@ -7,8 +7,9 @@ the call and passes the verb on. It speaks frozen values of `phoned.model` and r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from phoned.accounts.account import Account
 from phoned.accounts.registry import Accounts
@@ -30,11 +31,16 @@ from phoned.model import (
     QualitySample,
     RecordingView,
     RecordRequest,
+    ReloadView,
     StatsView,
     TraceView,
     Wait,
 )
 from phoned.recovery.proxies import Mode
+from phoned.service import KeyValue
+
+DO_NOT_DISTURB = "do_not_disturb"
+"""Its key among the wishes."""
 
 
 class NetworkWatch(Protocol):
@@ -43,6 +49,16 @@ class NetworkWatch(Protocol):
     def view(self) -> NetworkView: ...
 
     def trigger(self, reason: str) -> None: ...
+
+
+class ConfigurationDesk(Protocol):
+    """Who keeps what the phone is to be."""
+
+    async def reload(self) -> ReloadView: ...
+
+    async def put_account(self, account: str, document: Mapping[str, Any]) -> tuple[AccountView, bool]: ...
+
+    async def delete_account(self, account: str, *, drain: bool = False) -> AccountView | None: ...
 
 
 class Phone:
@@ -68,6 +84,10 @@ class Phone:
         self._version = version
         self._node = node
         self._started_at = started_at
+        self.configuration: ConfigurationDesk | None = None
+        """Set by the daemon once there is one."""
+        self.wishes: KeyValue | None = None
+        """Where what people wish outlasts the process; set by the daemon."""
         self.leaving = False
         """The daemon stops: draining has no way back."""
 
@@ -94,6 +114,38 @@ class Phone:
             self._bus.publish("system.draining", draining=on)
         return self.status()
 
+    def do_not_disturb(self) -> bool:
+        """See `PhoneControl`."""
+        return self._calls.incoming.do_not_disturb
+
+    async def set_do_not_disturb(self, on: bool) -> bool:
+        """See `PhoneControl`."""
+        if self.wishes is not None:
+            await (self.wishes.set(DO_NOT_DISTURB, b"1") if on else self.wishes.delete(DO_NOT_DISTURB))
+        if on != self._calls.incoming.do_not_disturb:
+            self._calls.incoming.do_not_disturb = on
+            self._bus.publish("system.do_not_disturb", do_not_disturb=on)
+        return on
+
+    # --- what the phone is to be
+
+    async def reload(self) -> ReloadView:
+        """See `PhoneControl`."""
+        return await self._desk().reload()
+
+    async def put_account(self, account: str, document: Mapping[str, Any]) -> tuple[AccountView, bool]:
+        """See `PhoneControl`."""
+        return await self._desk().put_account(account, document)
+
+    async def delete_account(self, account: str, *, drain: bool = False) -> AccountView | None:
+        """See `PhoneControl`."""
+        return await self._desk().delete_account(account, drain=drain)
+
+    def _desk(self) -> ConfigurationDesk:
+        if self.configuration is None or self.leaving:
+            raise Draining("the daemon is starting or stopping")
+        return self.configuration
+
     # --- accounts
 
     def accounts(self) -> tuple[AccountView, ...]:
@@ -106,7 +158,10 @@ class Phone:
 
     async def register(self, account: str) -> AccountView:
         """See `PhoneControl`."""
-        self._account(account).want_registered()
+        found = self._account(account)
+        if found.leaving:
+            raise WrongState(f"account {account} is being removed", state="leaving")
+        found.want_registered()
         return self.account(account)
 
     async def unregister(self, account: str) -> AccountView:

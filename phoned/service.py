@@ -6,6 +6,7 @@ own model. `Context` gives it protocols only, never an adapter; there is nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from inspect import ismethod
 from pathlib import Path
@@ -28,6 +29,7 @@ from phoned.model import (
     QualitySample,
     RecordingView,
     RecordRequest,
+    ReloadView,
     StatsView,
     TraceView,
     Wait,
@@ -42,6 +44,31 @@ class PhoneControl(Protocol):
     async def drain(self, on: bool) -> PhoneStatus:
         """Take no new calls, in or out, and keep those that are up; or take them again. Raises `Draining` when the
         daemon is stopping."""
+        ...
+
+    def do_not_disturb(self) -> bool:
+        """Whether every incoming call is refused."""
+        ...
+
+    async def set_do_not_disturb(self, on: bool) -> bool:
+        """Refuse every incoming call with 480, or take them again. It lasts over restarts."""
+        ...
+
+    async def reload(self) -> ReloadView:
+        """Read the configuration again and take what can be taken; calls go on. Raises `ConfigError` with all that is
+        wrong; then nothing has changed."""
+        ...
+
+    async def put_account(self, account: str, document: Mapping[str, Any]) -> tuple[AccountView, bool]:
+        """An account that is no file's: made (True) or changed to what ``document`` says, with the keys of
+        ``[[accounts]]``, and kept in the state directory. ``password`` may stand in it; without any password the one
+        that was given before stays. Raises `InvalidValues`, `AtCapacity`, and `WrongState` for an account of the
+        configuration."""
+        ...
+
+    async def delete_account(self, account: str, *, drain: bool = False) -> AccountView | None:
+        """Unregister such an account and forget it. With calls up raises `WrongState`, or (``drain``) lets it go when
+        they have ended, and returns it as it is. Raises `NotFound`."""
         ...
 
     def accounts(self) -> tuple[AccountView, ...]: ...
@@ -207,6 +234,15 @@ class Service(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self, budget_s: float) -> None: ...
+
+
+@runtime_checkable
+class Reconfigurable(Protocol):
+    """A service that can take another configuration while it runs. One that cannot is restarted with the daemon."""
+
+    def reconfigure(self, config: Any) -> Iterable[str]:
+        """Take what can be taken now. Returns the keys that changed and stay as they were until a restart."""
+        ...
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 OK, ERROR, USAGE, UNREACHABLE, NOT_FOUND, WRONG_STATE, NOT_ANSWERED, AUTH, TIMEOUT = range(9)
+BAD_CONFIGURATION = 78
 
 _BY_STATUS = {
     401: AUTH,
@@ -36,6 +37,7 @@ _FIXES = {
     "destination_denied": "see [dial] in the configuration",
     "emergency_disabled": "this is no telephone for emergencies; see [dial] emergency",
     "not_found": "list what there is: 'phonectl calls', 'phonectl accounts'",
+    "bad_configuration": "'phoned check-config' shows the same",
     "wrong_state": "see 'phonectl calls' for the state it is in",
 }
 
@@ -45,8 +47,17 @@ _START = "is it running? 'systemctl status phoned', or 'phoned run'; PHONED_SOCK
 class Failure(Exception):
     """Ends the command: what went wrong, what would help, the exit code."""
 
-    def __init__(self, code: int, message: str, fix: str = "", problem: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        fix: str = "",
+        problem: Mapping[str, Any] | None = None,
+        each: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
+        self.each = tuple(each)
+        """When several things are wrong: a line for each."""
         self.code = code
         self.message = message
         self.fix = fix
@@ -118,9 +129,12 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any] | None = None, *, timeout_s: float = 30.0) -> Any:
         return self._request("POST", path, json=body, timeout=timeout_s)
 
-    def delete(self, path: str) -> None:
-        """Undo what stands there."""
-        self._sent("DELETE", path)
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._request("PUT", path, json=body)
+
+    def delete(self, path: str, **query: Any) -> Any:
+        """Undo what stands there; what is left of it, if anything."""
+        return self._request("DELETE", path, params=query)
 
     def follow(self, after: int | None) -> Iterator[dict[str, Any]]:
         """The events as they happen, until the connection ends."""
@@ -190,8 +204,15 @@ def _failure(response: httpx.Response) -> Failure:
     except (ValueError, KeyError, TypeError):
         return Failure(ERROR, f"HTTP {response.status_code}: not an answer of phoned", "check --url")
     exit_code = AUTH if code in _AUTH_CODES else _BY_STATUS.get(response.status_code, ERROR)
+    each: list[str] = []
+    if code == "bad_configuration":
+        exit_code, message = BAD_CONFIGURATION, "the configuration is wrong; nothing was changed"
+        each = [str(found["detail"]) for found in problem["errors"]]
+    elif len(problem.get("errors") or ()) > 1:
+        message = "several values are wrong"
+        each = [f"{found['pointer']}: {found['detail']}" for found in problem["errors"]]
     if "sip" in problem:
         message = f"refused: {problem['sip']['code']} {problem['sip']['reason']}".rstrip()
     elif problem.get("allowed_in"):
         message = f"{message} (works when: {', '.join(problem['allowed_in'])})"
-    return Failure(exit_code, message, _FIXES.get(code, ""), problem)
+    return Failure(exit_code, message, _FIXES.get(code, ""), problem, each)

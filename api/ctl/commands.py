@@ -43,14 +43,6 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     on.show(on.client.get("/v1/status"), output.status)
 
 
-@command("accounts")
-def accounts(context: typer.Context, as_json: Json = False) -> None:
-    """The accounts and their registrations."""
-    on = session(context, as_json)
-    found = on.client.get("/v1/accounts")["data"]
-    on.show(found, output.accounts)
-
-
 @command("register")
 def register(context: typer.Context, account: AccountName, as_json: Json = False) -> None:
     """Register an account, now if it waits for its next attempt."""

@@ -90,26 +90,33 @@ def session(context: typer.Context, as_json: bool) -> Session:
     return Session(client, as_json or options.as_json)
 
 
-def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """A command whose `Failure` becomes lines on stderr and an exit code."""
+def guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """``function``, whose `Failure` becomes lines on stderr and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except Failure as failure:
+            options: Options = cast(typer.Context, kwargs["context"]).obj
+            report(failure, as_json=bool(kwargs.get("as_json")) or options.as_json)
+            raise typer.Exit(failure.code) from None
+        except BrokenPipeError:
+            # the reader of our output left; nothing may be flushed into the pipe any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(OK) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def command(name: str, of: typer.Typer = app) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """A guarded command of `phonectl`, or of one of its groups."""
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except Failure as failure:
-                options: Options = cast(typer.Context, kwargs["context"]).obj
-                report(failure, as_json=bool(kwargs.get("as_json")) or options.as_json)
-                raise typer.Exit(failure.code) from None
-            except BrokenPipeError:
-                # the reader of our output left; nothing may be flushed into the pipe any more
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise typer.Exit(OK) from None
-            except KeyboardInterrupt:
-                raise typer.Exit(130) from None
-
-        app.command(name)(run)
+        run = guarded(function)
+        of.command(name)(run)
         return run
 
     return register
@@ -122,5 +129,7 @@ def report(failure: Failure, *, as_json: bool) -> None:
         output.note(json.dumps({**document, "exit_code": failure.code}, ensure_ascii=False))
         return
     output.note(f"phonectl: {output.clean(failure.message)}")
+    for each in failure.each:
+        output.note(f"  {output.clean(each)}")
     if failure.fix:
         output.note(f"  try: {failure.fix}")

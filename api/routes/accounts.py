@@ -23,6 +23,34 @@ async def account(api: Api, account: str) -> Response:
     return answer(api.phone.account(account))
 
 
+@router.put(
+    "/{account}",
+    response_model=answers.Account,
+    responses={201: {"model": answers.Account, "description": "It was made."}},
+)
+async def put_account(api: Api, account: str, body: schemas.PutAccount) -> Response:
+    """Make an account at run time, or make one that was made so what ``body`` says. It is kept in the state directory.
+
+    The keys are those of ``[[accounts]]``; paths are absolute, on the phone's machine. ``password`` is never shown
+    again; without any password the account keeps the one that it has. A call that is up goes on: other proxies are
+    moved to make before break, another ``aor`` waits for the end of its calls. 409 for an account of the configuration.
+    """
+    view, created = await api.phone.put_account(account, body.root)
+    return answer(view, 201 if created else 200, **({"Location": f"/v1/accounts/{account}"} if created else {}))
+
+
+@router.delete(
+    "/{account}",
+    status_code=204,
+    responses={202: {"model": answers.Account, "description": "It goes when its calls have ended."}},
+)
+async def delete_account(api: Api, account: str, drain: bool = False) -> Response:
+    """Unregister an account that was made at run time, and forget it. With calls up 409, or with ``drain=true`` 202: it
+    takes no more calls and goes when those have ended. 409 for an account of the configuration."""
+    left = await api.phone.delete_account(account, drain=drain)
+    return Response(status_code=204) if left is None else answer(left, 202)
+
+
 @router.post("/{account}/register", response_model=answers.Account)
 async def register(api: Api, account: str) -> Response:
     """Wish it registered; returns at once."""

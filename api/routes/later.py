@@ -9,7 +9,6 @@ from api.deps import Route
 from phoned.errors import NotImplementedYet
 
 LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("/v1/accounts/{a}", ("PUT", "DELETE")),
     ("/v1/calls/{c}/streams", ("POST",)),
     ("/v1/streams/{s}", ("GET", "DELETE")),
     ("/v1/bridges", ("POST",)),
@@ -21,7 +20,6 @@ LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/webhooks/{w}/deliveries/{d}/retry", ("POST",)),
     ("/v1/devices", ("GET", "PATCH")),
     ("/v1/devices/test", ("POST",)),
-    ("/v1/reload", ("POST",)),
     ("/v1/doctor", ("POST",)),
     ("/v1/login", ("POST",)),
     ("/2010-04-01/Accounts/{a}/Calls.json", ("GET", "POST")),

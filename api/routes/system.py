@@ -24,6 +24,7 @@ LINKS = {
     "calls": "/v1/calls",
     "recordings": "/v1/recordings",
     "network": "/v1/network",
+    "do_not_disturb": "/v1/do-not-disturb",
     "events": "/v1/events",
     "metrics": "/metrics",
     "events_websocket": "/v1/events/ws",
@@ -72,6 +73,33 @@ async def undrain(api: Api) -> Response:
     """Take calls again."""
     await api.phone.drain(False)
     return Response(status_code=204)
+
+
+@router.get("/v1/do-not-disturb", response_model=answers.DoNotDisturb, tags=["system"])
+async def do_not_disturb(api: Api) -> Response:
+    """Whether incoming calls are refused."""
+    return answer({"do_not_disturb": api.phone.do_not_disturb()})
+
+
+@router.post("/v1/do-not-disturb", response_model=answers.DoNotDisturb, tags=["system"])
+async def disturb_not(api: Api) -> Response:
+    """Refuse every incoming call with 480 from now on, over restarts too. Calls that ring or are up go on; calls may be
+    placed. Rules that reject keep their own code."""
+    return answer({"do_not_disturb": await api.phone.set_do_not_disturb(True)})
+
+
+@router.delete("/v1/do-not-disturb", status_code=204, tags=["system"])
+async def disturb(api: Api) -> Response:
+    """Take calls again."""
+    await api.phone.set_do_not_disturb(False)
+    return Response(status_code=204)
+
+
+@router.post("/v1/reload", response_model=answers.Reload, tags=["system"])
+async def reload(api: Api) -> Response:
+    """Read the configuration again, as SIGHUP does. Calls go on. A wrong configuration is a 422 with every mistake, and
+    changes nothing. An account that is gone from it goes when its calls have ended."""
+    return answer(await api.phone.reload())
 
 
 @router.post("/v1/tickets", response_model=answers.Ticket, status_code=201, tags=["system"])

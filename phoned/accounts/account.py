@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from phoned.accounts import figures
+from phoned.accounts.alarm import Alarm
 from phoned.accounts.gate import AccountGate
+from phoned.accounts.losses import Losses
 from phoned.accounts.news import AccountNews
 from phoned.accounts.ping import FlowWatch
 from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling, ping_interval_s, refresh_in_s
@@ -65,17 +67,24 @@ class Account:
         self._clock = clock
         self._tasks = Tasks(f"account-{account_id}", self._on_crash)
         self._news = AccountNews(bus, self.view)
+        self.leaving = False
+        """It is being removed: it does not register any more, and waits for the end of its calls."""
+        self._calls_changed = asyncio.Event()
         self._gate = AccountGate(policy.schedule, uniform, self._news, self._now)
-        self._proxies = Proxies(
-            has_backup=policy.target_backup is not None,
-            automatic=policy.failover,
-            failback_s=policy.failback_s,
-            call_sticky_s=policy.call_sticky_s,
-        )
+        self._proxies = Proxies(**policy.proxies)
         self._flows = FlowPair()
+        self._losses = Losses(
+            account_id,
+            flows=self._flows,
+            gate=self._gate,
+            news=self._news,
+            proxies=self._proxies,
+            calls_up=self._calls_up,
+            now=self._now,
+        )
         self._dialling: asyncio.Task[None] | None = None
         self._watch = FlowWatch(self._tasks, policy)
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm()
         self._unregister_by: float | None = None
         self._network_up = True
         self._since = clock()
@@ -88,7 +97,7 @@ class Account:
 
     def want_registered(self) -> None:
         """Wish: be registered. Idempotent."""
-        if self.desired == "registered" and not self._gate.gave_up:
+        if self.leaving or (self.desired == "registered" and not self._gate.gave_up):
             return
         self.desired = "registered"
         self._unregister_by = None
@@ -97,6 +106,8 @@ class Account:
 
     def wake(self) -> bool:
         """A call wants to be placed: an account on demand registers now. False for any other that is off."""
+        if self.leaving:
+            return False
         if self._policy.on_demand:
             self.want_registered()
         return self._policy.on_demand
@@ -120,6 +131,34 @@ class Account:
         self._gate.jump()
         self._reconsider()
 
+    def change(self, policy: AccountPolicy, *, register: bool = False) -> None:
+        """Other figures from now on. A flow that leads elsewhere than the policy says now is replaced, make before
+        break; calls move with it. ``register``: what the registrar was told has changed, so tell it now."""
+        old, self._policy = self._policy, policy
+        self._gate.change(policy.schedule)
+        self._watch.change(policy)
+        self._proxies.change(**policy.proxies)
+        if moved := old.ways != policy.ways:
+            self._cancel_dial()
+        for tracked in self._flows.change(old, policy, self._now(), register=register):
+            self._close_flow(tracked)
+        if moved or register:
+            self._gate.jump()
+        if self._watch.runs and self._flows.in_use is not None:
+            self._watch_over(self._flows.in_use)
+        self._reconsider()
+
+    def leave(self) -> None:
+        """Wish: be gone. It unregisters; what is up keeps its flow."""
+        self.leaving = True
+        self.want_unregistered()
+
+    async def without_calls(self) -> None:
+        """Return once no call is up."""
+        while self._calls_up():
+            await self._calls_changed.wait()
+            self._calls_changed.clear()
+
     async def close(self, budget_s: float | None) -> None:
         """Unregister when there is time, then leave nothing behind. Without a budget the binding stays as it is."""
         if budget_s is None:
@@ -131,7 +170,7 @@ class Account:
                     await self._off.wait()
             except TimeoutError:
                 log.warning("%s: not unregistered in time; the binding is left to expire", self.id)
-        self._stop_timer()
+        self._alarm.stop()
         for tracked in self._flows.all():
             tracked.flow.close()
         await self._tasks.close()
@@ -193,7 +232,7 @@ class Account:
             case Unregistered():
                 self._unregistered()
             case FlowSuspect():
-                self._doubt(self._flows.find(event.flow), Cause.TIMEOUT)
+                self._losses.doubt(self._flows.find(event.flow), Cause.TIMEOUT)
             case Registered() | RegistrationFailed():
                 tracked = self._flows.find(event.flow)
                 if tracked is None:
@@ -218,13 +257,14 @@ class Account:
             self._gate.jump()
             self._cancel_dial()  # it began on the way of before, and might wait for an answer until its deadline
             for tracked in self._flows.all():
-                self._doubt(tracked, cause)
+                self._losses.doubt(tracked, cause)
         self._reconsider()
 
     def on_calls_changed(self) -> None:
         """A call began or ended: a flow kept only for calls may go, and a preferred proxy may be gone back to. With a
         call up the kernel too gives up sooner on bytes that nobody acknowledges."""
-        calls_up = self._listener.calls_up(self.id)
+        calls_up = self._calls_up()
+        self._calls_changed.set()
         for tracked in self._flows.all():
             tracked.flow.set_user_timeout(figures.USER_TIMEOUT_S if calls_up else 0)
         self._watch.load_changed()
@@ -246,58 +286,22 @@ class Account:
             tracked.answer_by = self._now()
             return
         tracked.answer_by, tracked.registered = None, None
-        cause = Cause.REGISTER_TIMEOUT if event.status == 408 else Cause.REFUSED
-        detail = f"{event.status or ''} {event.reason}".strip() or event.cause
-        log.warning("%s: REGISTER came to nothing: %s", self.id, detail)
-        self._news.failure(cause, detail, event.status)
-        self._news.tell("account.registration_failed", cause=str(cause), sip_code=event.status)
         if tracked is not self._flows.in_use:
             self._close_flow(tracked)
-        else:
-            self._news.outage(self._now())
-        elsewhere = self._fail_over(cause, unavailable=event.status == figures.SERVICE_UNAVAILABLE)
-        self._gate.refused(event, cause, calls_up=self._listener.calls_up(self.id), elsewhere=elsewhere)
-
-    # --- losing and doubting flows
+        self._losses.refused(tracked, event)
 
     def _lost(self, tracked: TrackedFlow, cause: Cause, detail: str) -> None:
         """A flow is gone: what was to follow it does."""
         if self._flows.drop(tracked):
             self._watch.stop()
-        if self._gate.gave_up or (self.desired == "unregistered" and not self._listener.calls_up(self.id)):
+        if self._gate.gave_up or (self.desired == "unregistered" and not self._calls_up()):
             return
         if tracked.answer_by is None and tracked.registered is None and self._gate.gate in (Gate.AUTH, Gate.THROTTLED):
             return  # a server that told us to come back later closed the socket meanwhile
-        self._failed(cause, detail, reconnecting=self._flows.in_use is None)
+        self._failed(cause, detail)
 
-    def _failed(self, cause: Cause, detail: str, *, reconnecting: bool = True, http_status: int | None = None) -> None:
-        """An attempt, or the flow in use, came to nothing."""
-        log.warning("%s: %s (%s)", self.id, cause, detail)
-        self._news.failure(cause, detail)
-        if reconnecting:
-            self._news.outage(self._now())
-        if self.state is S.CONNECTING or not self._news.ever_registered:
-            self._news.attempt_failed(cause, first=self._gate.failures == 0)
-        if self._flows.in_use is None or self._flows.in_use.registered is not None:
-            calls_up = self._listener.calls_up(self.id)
-            elsewhere = self._fail_over(cause)
-            self._gate.failed(cause, calls_up=calls_up, elsewhere=elsewhere, http_status=http_status)
-
-    def _fail_over(self, cause: Cause, *, unavailable: bool = False) -> bool:
-        calls_up = self._listener.calls_up(self.id)
-        move = self._proxies.failed(cause, self._now(), calls_up=calls_up, unavailable=unavailable)
-        self._news.moving(move)
-        return move is not None
-
-    def _doubt(self, tracked: TrackedFlow | None, cause: Cause) -> None:
-        if tracked is None:
-            return
-        if tracked.suspect is None:
-            log.info("%s: flow %d is doubted (%s)", self.id, tracked.flow.generation, cause)
-            if tracked is self._flows.in_use and tracked.registered is not None:
-                self._news.outage(self._now())
-                self._news.reconnecting(self._gate.failures + 1, cause, 0.0)
-        tracked.doubt(cause, self._now())
+    def _failed(self, cause: Cause, detail: str, *, http_status: int | None = None) -> None:
+        self._losses.failed(cause, detail, connecting=self.state is S.CONNECTING, http_status=http_status)
 
     # --- the plan
 
@@ -317,7 +321,7 @@ class Account:
             gate_until=self._gate.until,
             gave_up=self._gate.gave_up,
             unregister_by=self._unregister_by,
-            calls_up=self._listener.calls_up(self.id),
+            calls_up=self._calls_up(),
         )
 
     def _reconsider(self) -> None:
@@ -326,7 +330,7 @@ class Account:
             return
         self._planning = True
         try:
-            self._news.moving(self._proxies.go_back(self._now(), calls_up=self._listener.calls_up(self.id)))
+            self._news.moving(self._proxies.go_back(self._now(), calls_up=self._calls_up()))
             for _ in range(figures.MAX_ROUNDS):
                 made = plan(self._facts())
                 self._enter(made.state)
@@ -396,13 +400,13 @@ class Account:
             flow = await self._dialer.dial(target, self._signaling, deadline_s=policy.attempt_deadline_s)
         except FlowError as error:
             self._dialling = None
-            self._failed(error.cause, error.detail, reconnecting=self._flows.in_use is None, http_status=error.status)
+            self._failed(error.cause, error.detail, http_status=error.status)
             self._reconsider()
             return
         self._dialling = None
         tracked = TrackedFlow(flow, proxy, register_within_s=max(deadline - self._now(), figures.LEAST_REGISTER_S))
         self._flows.take(tracked)
-        flow.set_user_timeout(figures.USER_TIMEOUT_S if self._listener.calls_up(self.id) else 0)
+        flow.set_user_timeout(figures.USER_TIMEOUT_S if self._calls_up() else 0)
         self._signaling.attach(self.id, flow, sent_by=str(flow.local) if policy.contact_is_local else None)
         self._reconsider()
 
@@ -421,7 +425,7 @@ class Account:
         if tracked is None:
             return
         tracked.register_within_s = None
-        if self._listener.calls_up(self.id) and tracked.flow.is_open:
+        if self._calls_up() and tracked.flow.is_open:
             self._listener.on_flow_ready(self.id)
             self._signaling.move_account(self.id, tracked.flow)
         if watch:
@@ -462,10 +466,10 @@ class Account:
 
     def _watch_over(self, tracked: TrackedFlow) -> None:
         def interval_s() -> float:
-            return ping_interval_s(self._policy, tracked.registered, self._listener.calls_up(self.id))
+            return ping_interval_s(self._policy, tracked.registered, self._calls_up())
 
         def missed() -> None:
-            self._doubt(tracked, Cause.PING)
+            self._losses.doubt(tracked, Cause.PING)
             self._reconsider()
 
         self._watch.start(tracked.flow, interval_s, on_missed=missed, on_answered=self._reconsider)
@@ -473,20 +477,15 @@ class Account:
     # --- bookkeeping
 
     def _arm(self, made: Plan) -> None:
-        self._stop_timer()
-        times = [time for time in (made.wake_at, self._proxies.due()) if time is not None and time > self._now()]
-        if times:
-            self._timer = asyncio.get_running_loop().call_at(min(times), self._reconsider)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.set((made.wake_at, self._proxies.due()), self._reconsider)
 
     def _cancel_dial(self) -> None:
         if self._dialling is not None and self._dialling is not asyncio.current_task():
             self._dialling.cancel()
         self._dialling = None
+
+    def _calls_up(self) -> int:
+        return self._listener.calls_up(self.id)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -38,6 +38,10 @@ class AccountGate:
         self.gave_up = False
         """The limit of attempts is spent."""
 
+    def change(self, schedule: Schedule) -> None:
+        """Another back-off, from the next failure on."""
+        self._backoff.change(schedule)
+
     @property
     def failures(self) -> int:
         """Attempts that failed since the account was well."""

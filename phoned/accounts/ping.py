@@ -51,6 +51,15 @@ class FlowWatch:
         )
         self._task = self._tasks.spawn("ping", keep_pinging(flow, self._policy, heartbeat))
 
+    @property
+    def runs(self) -> bool:
+        """Whether a flow is pinged."""
+        return self._task is not None
+
+    def change(self, policy: AccountPolicy) -> None:
+        """Other figures, for the flow that is watched next."""
+        self._policy = policy
+
     def load_changed(self) -> None:
         """The interval is another one now."""
         self._load_changed.set()

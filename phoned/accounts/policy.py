@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from phoned.recovery.backoff import Schedule
+from phoned.recovery.proxies import Figures
 from phoned.sip.events import Registered
 from phoned.transport.flow import Flow, FlowListener, FlowTarget
 
@@ -36,6 +37,25 @@ class AccountPolicy:
     call_sticky_s: float = 10.0
     ping_timeout_s: float | None = None
     """Deadline of one ping; None: four measured round trips, at least one second."""
+
+    @property
+    def proxies(self) -> Figures:
+        """What `Proxies` must know."""
+        return Figures(
+            has_backup=self.target_backup is not None,
+            automatic=self.failover,
+            failback_s=self.failback_s,
+            call_sticky_s=self.call_sticky_s,
+        )
+
+    def way(self, proxy: str) -> tuple[FlowTarget | None, bool]:
+        """All that a flow to ``primary`` or ``backup`` is dialled and attached by. Flows of one way are alike."""
+        return (self.target_backup if proxy == "backup" else self.target), self.contact_is_local
+
+    @property
+    def ways(self) -> tuple[object, object]:
+        """Both of them."""
+        return self.way("primary"), self.way("backup")
 
 
 class AccountSignaling(FlowListener, Protocol):

@@ -20,6 +20,10 @@ class Accounts:
         """Take in an account under its id."""
         self._accounts[account.id] = account
 
+    def remove(self, account: str) -> None:
+        """Forget it; nothing is said to anybody."""
+        self._accounts.pop(account, None)
+
     def get(self, account: str) -> Account | None:
         """The account of that id, if there is one."""
         return self._accounts.get(account)

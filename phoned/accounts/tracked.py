@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
+from phoned.accounts.policy import AccountPolicy, refresh_in_s
 from phoned.model import Cause
-from phoned.recovery.plan import FlowFacts, ProxyName
+from phoned.recovery.plan import FlowFacts, Place, ProxyName
 from phoned.sip.events import Registered
 from phoned.transport.flow import Flow
 
@@ -18,7 +20,8 @@ class TrackedFlow:
 
     def __init__(self, flow: Flow, proxy: ProxyName, *, register_within_s: float) -> None:
         self.flow = flow
-        self.proxy: ProxyName = proxy
+        self.proxy: Place = proxy
+        """Where it leads; ``former``: to a place that the account's policy does not name any more."""
         self.register_within_s: float | None = register_within_s
         """What is left of the attempt's deadline for the first REGISTER; None once that was sent."""
         self.registered: Registered | None = None
@@ -59,6 +62,11 @@ class TrackedFlow:
             fresh=self.register_within_s is not None,
         )
 
+    def refresh_by(self, at: float | None, policy: AccountPolicy, now: float) -> None:
+        """Refresh the binding at that time, or when ``policy`` says so, unless it is to be done before that."""
+        if self.registered is not None and self.refresh_at is not None:
+            self.refresh_at = min(self.refresh_at, now + refresh_in_s(policy, self.registered) if at is None else at)
+
     def end(self) -> None:
         """It is of no use any more."""
         if self.stable is not None:
@@ -86,6 +94,19 @@ class FlowPair:
             self.in_use = tracked
         else:
             self.candidate = tracked
+
+    def change(self, old: AccountPolicy, new: AccountPolicy, now: float, *, register: bool) -> Iterable[TrackedFlow]:
+        """The account's policy is another one now. What leads elsewhere is to be replaced; candidates of which that is
+        true are of no use, and are returned. The others refresh when the new one says so, or (``register``) now."""
+        useless = []
+        for tracked in self.all():
+            if old.way(tracked.proxy) == new.way(tracked.proxy):
+                tracked.refresh_by(now if register else None, new, now)
+            elif tracked is self.candidate:
+                useless.append(tracked)
+            else:
+                tracked.proxy = "former"
+        return useless
 
     def swap(self) -> None:
         """The candidate takes the place of the one in use, which is kept until it is ended."""

@@ -37,7 +37,7 @@ def command(
     try:
         from phoned import daemon
 
-        status = daemon.run(loaded)
+        status = daemon.run(loaded, hide=redactor.hide)
     except AlreadyRunning as error:
         status = fail(error.detail, status=EXIT_STATUS)
     finally:

@@ -47,6 +47,8 @@ class LoadedConfig:
     warnings: tuple[str, ...]
     """What works but should be known; the daemon logs them at its start."""
     secrets: FileSecrets = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+    """Where it was read: the environment of the process."""
     _passwords: Mapping[str, Secret] = field(repr=False)
     _layers: Layers = field(repr=False)
 
@@ -156,6 +158,7 @@ def load_config(
         services=services,
         warnings=tuple(_warnings(config, tables, models)),
         secrets=FileSecrets(environ),
+        environ=environ,
         _passwords=passwords,
         _layers=layers,
     )

@@ -132,24 +132,19 @@ def _absolute(path: Path, root: Root, origin: Origin, places: Places) -> Path:
 # ---------------------------------------------------------------- errors
 
 
-def problems_of(
-    error: ValidationError,
-    model: type[BaseModel],
-    at: Location,
-    origin: Callable[[Location], Origin],
-    more_names: Mapping[Location, tuple[str, ...]] | None = None,
-) -> Iterator[Problem]:
-    """pydantic's findings in the words of a person who edits a file. ``more_names``: keys that a table takes beside
-    those of its model."""
+def findings_of(
+    error: ValidationError, model: type[BaseModel], more_names: Mapping[Location, tuple[str, ...]] | None = None
+) -> Iterator[tuple[Location, str]]:
+    """pydantic's findings, with their places, in the words of a person who writes a configuration. ``more_names``: keys
+    that a table takes beside those of its model."""
     for finding in error.errors(include_url=False, include_input=False):
-        inner: Location = finding["loc"]
-        location = (*at, *inner)
+        at: Location = finding["loc"]
         match finding["type"]:
             case "extra_forbidden":
-                table = model_at(model, inner[:-1])
+                table = model_at(model, at[:-1])
                 known = tuple(table.model_fields) if table else ()
-                known += (more_names or {}).get(location[:-1], ())
-                message = f"unknown key{nearest(str(inner[-1]), known)}"
+                known += (more_names or {}).get(at[:-1], ())
+                message = f"unknown key{nearest(str(at[-1]), known)}"
             case "missing":
                 message = "missing"
             case "literal_error":
@@ -159,4 +154,17 @@ def problems_of(
             case _:
                 text = finding["msg"]
                 message = (text[:1].lower() + text[1:]).replace("input should", "should")
+        yield at, message
+
+
+def problems_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    at: Location,
+    origin: Callable[[Location], Origin],
+    more_names: Mapping[Location, tuple[str, ...]] | None = None,
+) -> Iterator[Problem]:
+    """The findings as problems of the files that were read."""
+    for inner, message in findings_of(error, model, more_names):
+        location = (*at, *inner)
         yield Problem(origin=origin(location), key=dotted(location), message=message)

@@ -40,6 +40,10 @@ class Backoff:
         self.failures = 0
         """Attempts that failed since the last `reset`."""
 
+    def change(self, schedule: Schedule) -> None:
+        """Another shape, from the next failure on."""
+        self._schedule = schedule
+
     @property
     def exhausted(self) -> bool:
         """True when the limit of attempts is reached."""

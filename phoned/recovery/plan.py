@@ -17,6 +17,8 @@ from typing import Literal
 from phoned.model import AccountState, Cause
 
 ProxyName = Literal["primary", "backup"]
+Place = Literal["primary", "backup", "former"]
+"""Where a flow leads. ``former``: to a proxy that the account has no longer, so it is replaced in any case."""
 S = AccountState
 
 
@@ -37,7 +39,7 @@ class FlowFacts:
     """One open flow."""
 
     generation: int
-    proxy: ProxyName = "primary"
+    proxy: Place = "primary"
     registered: bool = False
     """Our binding points to it, as the registrar said last."""
     answer_by: float | None = None

@@ -8,7 +8,7 @@ has had time to get well and no call is up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Required, TypedDict, Unpack
 
 from phoned.model import Cause
 from phoned.recovery.plan import ProxyName
@@ -30,21 +30,37 @@ class Move:
     why: str
 
 
+class Figures(TypedDict, total=False):
+    """What is configured about an account's proxies: the keywords of `Proxies`."""
+
+    has_backup: Required[bool]
+    automatic: bool
+    failback_s: float
+    call_sticky_s: float
+
+
 class Proxies:
     """Driven by outcomes (`failed`, `succeeded`), by `choose` and by `due`. Each may return a `Move`."""
 
-    def __init__(
-        self, *, has_backup: bool, automatic: bool = True, failback_s: float = 300.0, call_sticky_s: float = 10.0
-    ) -> None:
+    def __init__(self, **figures: Unpack[Figures]) -> None:
         self.mode: Mode = "auto"
         self.active: ProxyName = "primary"
-        self._has_backup = has_backup
-        self._automatic = automatic
-        self._failback_s = failback_s
-        self._sticky_s = call_sticky_s
         self._failures = 0
         self._first_failure_at = 0.0
         self._moved_at: float | None = None
+        self._take(**figures)
+
+    def _take(
+        self, *, has_backup: bool, automatic: bool = True, failback_s: float = 300.0, call_sticky_s: float = 10.0
+    ) -> None:
+        self._has_backup, self._automatic = has_backup, automatic
+        self._failback_s, self._sticky_s = failback_s, call_sticky_s
+
+    def change(self, **figures: Unpack[Figures]) -> None:
+        """Other figures from now on. Without a backup the primary is all that there is."""
+        self._take(**figures)
+        if not self._has_backup and (self.active == "backup" or self.mode == "backup"):
+            self.mode, self.active, self._failures = "auto", "primary", 0
 
     def choose(self, mode: Mode, now: float) -> Move | None:
         """A person's wish; it holds until the next."""

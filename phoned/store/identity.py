@@ -95,7 +95,9 @@ class IdentityStore:
 
     def used(self, account: str, *, call_id: str, cseq: int) -> None:
         """A REGISTER went out with these. Returns at once; the file is brought ahead in the background."""
-        stored = self._stored[account]
+        stored = self._stored.get(account)
+        if stored is None:
+            return  # forgotten meanwhile
         self._used[account] = cseq
         if call_id == stored.call_id and cseq <= stored.cseq - STEP // 2:
             return
@@ -103,6 +105,13 @@ class IdentityStore:
         self._changed = True
         if self._writing is None:
             self._writing = self._tasks.spawn("write", self._write_out())
+
+    async def forget(self, account: str) -> None:
+        """The account is gone; another one of its name is another one."""
+        self._used.pop(account, None)
+        if self._stored.pop(account, None) is not None:
+            self._changed = True
+            await self._finish_writing()
 
     async def close(self) -> None:
         """Write the numbers as they are: a clean stop wastes none."""

@@ -40,6 +40,7 @@ from phoned.model import (
     RecordingView,
     RecordRequest,
     RegistrationView,
+    ReloadView,
     StatsView,
     TraceView,
     Wait,
@@ -69,7 +70,12 @@ class FakePhone:
         self.bus = bus
         self.recordings_dir = recordings_dir
         self.capacity = capacity
-        self.draining = False
+        self.draining = self.disturbed_by_nobody = False
+        self.configured = {"front"}
+        self.documents: dict[str, Mapping[str, Any]] = {}
+        """What accounts were put with."""
+        self.reloaded = ReloadView()
+        """What the next reload comes to."""
         self.network_generation = 1
         self.refusal: errors.PhonedError | None = None
         self.traces: dict[str, TraceView] = {}
@@ -188,6 +194,43 @@ class FakePhone:
             self.draining = on
             self.bus.publish("system.draining", draining=on)
         return self.status()
+
+    def do_not_disturb(self) -> bool:
+        return self.disturbed_by_nobody
+
+    async def set_do_not_disturb(self, on: bool) -> bool:
+        if on != self.disturbed_by_nobody:
+            self.disturbed_by_nobody = on
+            self.bus.publish("system.do_not_disturb", do_not_disturb=on)
+        return on
+
+    async def reload(self) -> ReloadView:
+        self._ask_far_end()
+        self.bus.publish("system.reloaded", reload=self.reloaded)
+        return self.reloaded
+
+    async def put_account(self, account: str, document: Mapping[str, Any]) -> tuple[AccountView, bool]:
+        self._require_ours(account)
+        self._ask_far_end()
+        created = account not in self._accounts
+        self.documents[account] = document
+        view = self._accounts.setdefault(account, account_view(account))
+        self.bus.publish("account.added" if created else "account.changed", account=view)
+        return view, created
+
+    async def delete_account(self, account: str, *, drain: bool = False) -> AccountView | None:
+        self._require_ours(account)
+        view = self.account(account)
+        if any(call.account == account and call.state is not CallState.ENDED for call in self._calls.values()):
+            if not drain:
+                raise errors.WrongState("a call is up", state="in_call", allowed_in=("no_calls",))
+            return view
+        self.bus.publish("account.removed", account=self._accounts.pop(account))
+        return None
+
+    def _require_ours(self, account: str) -> None:
+        if account in self.configured:
+            raise errors.WrongState(f"account {account} is in the configuration", state="configured")
 
     def series(self, call: str) -> tuple[QualitySample, ...]:
         self.call(call)

@@ -18,13 +18,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from phoned.accounts.account import Account
-from phoned.accounts.policy import AccountPolicy
 from phoned.accounts.registry import Accounts
 from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
-from phoned.config.schema import DialConfig
+from phoned.config.schema import AccountConfig, DialConfig
+from phoned.config.single import AccountSettings
+from phoned.config.types import Secret
 from phoned.errors import PhonedError
 from phoned.events import Event, EventBus, MemoryEventLog
 from phoned.links import Links
@@ -35,12 +35,12 @@ from phoned.network.snapshot import Snapshot
 from phoned.network.suspend import Reading
 from phoned.phone import Phone
 from phoned.roaming import Roaming
+from phoned.roster import Roster
 from phoned.signaling import Signaling
-from phoned.sip.account import AccountParameters, Limits
+from phoned.sip.account import Limits
 from phoned.sip.user_agent import UserAgent
-from phoned.store.identity import IdentityStore
+from phoned.store.identity import IdentityStore, RegistrationIdentity
 from phoned.tasks import Tasks
-from phoned.transport.flow import FlowTarget
 from tests.support.network import LTE, OFFLINE, WIFI, FakeSource
 from tests.support.simulated_exchange import DOMAIN, SimulatedExchange
 from tests.support.simulated_media import MediaPath, SimulatedMedia
@@ -51,7 +51,6 @@ PRIMARY, BACKUP = "one.example.org", "two.example.org"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ADDRESSES: dict[str | None, Snapshot] = {"10.0.1.2": WIFI, "10.0.2.2": LTE, None: OFFLINE}
 STOP_BUDGET_S = 3.0
-RETENTION_S = 300.0
 
 
 def virtual_clock() -> datetime:
@@ -67,9 +66,33 @@ class Disk:
         self.log = MemoryEventLog(capacity=1_000_000)
         self.identities: dict[str, tuple[str, int]] = {}
 
-    def used(self, account: str, *, call_id: str, cseq: int) -> None:
+    async def open_account(self, account: str) -> RegistrationIdentity:
         """See `phoned.store.identity.IdentityStore`."""
+        call_id, cseq = self.identities.get(account, (f"registration-{account}", 0))
+        instance = uuid.uuid5(uuid.NAMESPACE_DNS, account).urn
+        return RegistrationIdentity(instance_id=instance, call_id=call_id, cseq=cseq)
+
+    def used(self, account: str, *, call_id: str, cseq: int) -> None:
+        """The same."""
         self.identities[account] = (call_id, cseq)
+
+    async def forget(self, account: str) -> None:
+        """The same."""
+        self.identities.pop(account, None)
+
+
+def settings(name: str, *, has_backup: bool = False, password: str | None = None, **keys: Any) -> AccountSettings:
+    """An account at the exchange, with the defaults of a configuration file."""
+    config = AccountConfig.model_validate(
+        {
+            "id": name,
+            "aor": f"sip:{name}@{DOMAIN}",
+            "outbound_proxy": f"wss://{PRIMARY}/{name}",
+            "outbound_proxy_backup": f"wss://{BACKUP}/{name}" if has_backup else None,
+            **keys,
+        }
+    )
+    return AccountSettings(config=config, password=Secret((password or f"secret of {name}").encode()))
 
 
 class SimulatedDaemon:
@@ -115,35 +138,17 @@ class SimulatedDaemon:
             node="n",
             started_at=asyncio.get_running_loop().time(),
         )
-        links = Links(self.calls, cast(IdentityStore, disk))
-        for name, has_backup in world.names.items():
-            call_id, number = disk.identities.get(name, (f"registration-{name}", 0))
-            self.signaling.add_account(
-                name,
-                AccountParameters(
-                    aor=f"sip:{name}@{DOMAIN}",
-                    secret=f"secret of {name}",
-                    instance_id=uuid.uuid5(uuid.NAMESPACE_DNS, name).urn,
-                    call_id=call_id,
-                    cseq=number,
-                ),
-            )
-            self.accounts.add(
-                Account(
-                    name,
-                    f"sip:{name}@{DOMAIN}",
-                    AccountPolicy(
-                        target=FlowTarget(url=f"wss://{PRIMARY}/{name}"),
-                        target_backup=FlowTarget(url=f"wss://{BACKUP}/{name}") if has_backup else None,
-                    ),
-                    signaling=self.signaling,
-                    dialer=world.wire,
-                    bus=self.bus,
-                    listener=links,
-                    uniform=random.uniform,
-                    clock=world.clock,
-                )
-            )
+        self.roster = Roster(
+            accounts=self.accounts,
+            signaling=self.signaling,
+            bus=self.bus,
+            identity=cast(IdentityStore, disk),
+            dialer=world.wire,
+            listener=Links(self.calls, cast(IdentityStore, disk)),
+            user_agent="phoned",
+            uniform=random.uniform,
+            clock=world.clock,
+        )
 
     def _media(
         self,
@@ -160,11 +165,12 @@ class SimulatedDaemon:
         """Everything runs; accounts begin to register."""
         await self.bus.start()
         self._tasks.spawn("bus", self.bus.run())
+        for settings in self._world.settings.values():
+            await self.roster.add(settings)
         await self.roaming.start()
-        await self.calls.restore(dict.fromkeys(self._world.names, RETENTION_S))
-        for name in self._world.names:
-            account = self.accounts.get(name)
-            if account is not None and (name in wanted or self.calls.active(name)):
+        await self.calls.restore(self.roster.retention_s)
+        for account in self.accounts:
+            if account.id in wanted or self.calls.active(account.id):
                 account.want_registered()
 
     async def stop(self, *, hand_over: bool = False) -> None:
@@ -173,7 +179,7 @@ class SimulatedDaemon:
             await self.calls.hand_over(STOP_BUDGET_S)
         else:
             await self.calls.end_all(STOP_BUDGET_S)
-        await asyncio.gather(*(account.close(None if hand_over else STOP_BUDGET_S) for account in self.accounts))
+        await self.roster.close(None if hand_over else STOP_BUDGET_S)
         self.signaling.close()
         await self.roaming.close()
         await self.bus.flush()
@@ -205,8 +211,9 @@ class World:
         self.tasks_before = asyncio.all_tasks()
         self.timers_before = self.timers()
         self.random = stdlib_random.Random(self.seed)
-        users = {name: f"secret of {name}" for name in self.names}
-        self.exchange = SimulatedExchange(stdlib_random.Random(self.seed + 1), users)
+        self.passwords = {name: f"secret of {name}" for name in self.names}
+        """As the exchange knows them."""
+        self.exchange = SimulatedExchange(stdlib_random.Random(self.seed + 1), self.passwords)
         self.wire = Wire(stdlib_random.Random(self.seed + 2), self.exchange)
         self.path = MediaPath(address=lambda: self.wire.address)
         self.source = FakeSource()
@@ -217,6 +224,8 @@ class World:
         self.users = Tasks("users", self.on_crash)
         """Verbs that people have asked for and that have not returned."""
         self.wanted: set[str] = set()
+        self.settings = {name: settings(name, has_backup=has_backup) for name, has_backup in self.names.items()}
+        """The accounts that a process begins with."""
         self.daemon = SimulatedDaemon(self)
 
     def timers(self) -> set[asyncio.TimerHandle]:

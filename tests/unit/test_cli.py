@@ -169,8 +169,10 @@ def test_run_ends_with_the_daemons_status_and_logs_without_secrets(
 
     daemon = types.ModuleType("phoned.daemon")
 
-    def run(loaded: object) -> int:
+    def run(loaded: object, *, hide: Callable[[str], None]) -> int:
+        hide("canary-of-later")
         logging.getLogger("phoned").info("password is canary-password")
+        logging.getLogger("phoned").info("and of an account made at run time canary-of-later")
         return 7
 
     daemon.run = run  # type: ignore[attr-defined]  # a stand-in for a module
@@ -178,7 +180,10 @@ def test_run_ends_with_the_daemons_status_and_logs_without_secrets(
     monkeypatch.setattr("phoned.daemon", daemon, raising=False)
     ended = phoned("run", "--config", str(config))
     assert ended.status == 7
-    assert json.loads(ended.err)["message"] == "password is ***"
+    assert [json.loads(line)["message"] for line in ended.err.splitlines()] == [
+        "password is ***",
+        "and of an account made at run time ***",
+    ]
 
 
 # ---------------------------------------------------------------- init

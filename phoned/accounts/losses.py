@@ -1,0 +1,80 @@
+"""What it means for an account that a dial, a REGISTER or a flow came to nothing: what is told of it, whether to go to
+another proxy, and when the next attempt may be. What to do then is for the plan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from phoned.accounts import figures
+from phoned.accounts.gate import AccountGate
+from phoned.accounts.news import AccountNews
+from phoned.accounts.tracked import FlowPair, TrackedFlow
+from phoned.model import Cause
+from phoned.recovery.proxies import Proxies
+from phoned.sip.events import RegistrationFailed
+
+log = logging.getLogger(__name__)
+
+
+class Losses:
+    """Driven by its account. Times are monotonic seconds."""
+
+    def __init__(
+        self,
+        account: str,
+        *,
+        flows: FlowPair,
+        gate: AccountGate,
+        news: AccountNews,
+        proxies: Proxies,
+        calls_up: Callable[[], int],
+        now: Callable[[], float],
+    ) -> None:
+        self._account = account
+        self._flows = flows
+        self._gate = gate
+        self._news = news
+        self._proxies = proxies
+        self._calls_up = calls_up
+        self._now = now
+
+    def failed(self, cause: Cause, detail: str, *, connecting: bool, http_status: int | None = None) -> None:
+        """An attempt, or the flow in use, came to nothing. ``connecting``: no flow was up, and one was being sought."""
+        log.warning("%s: %s (%s)", self._account, cause, detail)
+        self._news.failure(cause, detail)
+        if self._flows.in_use is None:
+            self._news.outage(self._now())
+        if connecting or not self._news.ever_registered:
+            self._news.attempt_failed(cause, first=self._gate.failures == 0)
+        if self._flows.in_use is None or self._flows.in_use.registered is not None:
+            elsewhere = self._fail_over(cause)
+            self._gate.failed(cause, calls_up=self._calls_up(), elsewhere=elsewhere, http_status=http_status)
+
+    def refused(self, tracked: TrackedFlow, event: RegistrationFailed) -> None:
+        """The registrar, or a proxy on the way to it, said no."""
+        cause = Cause.REGISTER_TIMEOUT if event.status == 408 else Cause.REFUSED
+        detail = f"{event.status or ''} {event.reason}".strip() or event.cause
+        log.warning("%s: REGISTER came to nothing: %s", self._account, detail)
+        self._news.failure(cause, detail, event.status)
+        self._news.tell("account.registration_failed", cause=str(cause), sip_code=event.status)
+        if tracked is self._flows.in_use:
+            self._news.outage(self._now())
+        elsewhere = self._fail_over(cause, unavailable=event.status == figures.SERVICE_UNAVAILABLE)
+        self._gate.refused(event, cause, calls_up=self._calls_up(), elsewhere=elsewhere)
+
+    def doubt(self, tracked: TrackedFlow | None, cause: Cause) -> None:
+        """A flow may be dead."""
+        if tracked is None:
+            return
+        if tracked.suspect is None:
+            log.info("%s: flow %d is doubted (%s)", self._account, tracked.flow.generation, cause)
+            if tracked is self._flows.in_use and tracked.registered is not None:
+                self._news.outage(self._now())
+                self._news.reconnecting(self._gate.failures + 1, cause, 0.0)
+        tracked.doubt(cause, self._now())
+
+    def _fail_over(self, cause: Cause, *, unavailable: bool = False) -> bool:
+        move = self._proxies.failed(cause, self._now(), calls_up=self._calls_up(), unavailable=unavailable)
+        self._news.moving(move)
+        return move is not None
