@@ -44,6 +44,14 @@ class OutboundProxy(Answer):
     mode: Literal["primary", "backup", "auto"]
 
 
+class Mailbox(Answer):
+    waiting: bool
+    new: int | None
+    old: int | None
+    new_urgent: int | None
+    old_urgent: int | None
+
+
 class Account(Answer):
     id: str
     aor: str
@@ -52,6 +60,7 @@ class Account(Answer):
     desired: Literal["registered", "unregistered"]
     registration: Registration
     outbound_proxy: OutboundProxy
+    mailbox: Mailbox | None
 
 
 class Hold(Answer):

@@ -47,6 +47,7 @@ EVENTS: dict[str, Fields] = {
     "account.auth_failed": {},
     "account.tls_error": {},
     "account.throttled": _needs(retry_after_s=Seconds),
+    "account.mailbox": {},
     "account.proxy_changed": _needs(from_=Literal["primary", "backup"], to=Literal["primary", "backup"], why=str),
     **{
         f"call.{name}": {}

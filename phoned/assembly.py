@@ -121,6 +121,7 @@ def parameters_of(
         in_dialog_auth=account.in_dialog_auth,
         contact_is_local=account.contact_host == "local_ip",
         allow_refer=allow_refer,
+        mailbox=account.mailbox,
         user_agent=user_agent,
     )
 

@@ -134,6 +134,17 @@ class OutboundProxyView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxView:
+    """What the server last said of an account's mailbox; the counts are of voice messages, None when it gives none."""
+
+    waiting: bool
+    new: int | None = None
+    old: int | None = None
+    new_urgent: int | None = None
+    old_urgent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
     """An account: what is wished for (`desired`) and what is (`state`)."""
 
@@ -144,6 +155,8 @@ class AccountView:
     desired: Literal["registered", "unregistered"]
     registration: RegistrationView
     outbound_proxy: OutboundProxyView
+    mailbox: MailboxView | None = None
+    """None until the server says something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

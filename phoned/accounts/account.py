@@ -17,6 +17,7 @@ from phoned.accounts import figures
 from phoned.accounts.alarm import Alarm
 from phoned.accounts.gate import AccountGate
 from phoned.accounts.losses import Losses
+from phoned.accounts.mailbox import Mailbox
 from phoned.accounts.news import AccountNews
 from phoned.accounts.ping import FlowWatch
 from phoned.accounts.policy import AccountListener, AccountPolicy, AccountSignaling, ping_interval_s, refresh_in_s
@@ -67,6 +68,7 @@ class Account:
         self._clock = clock
         self._tasks = Tasks(f"account-{account_id}", self._on_crash)
         self._news = AccountNews(bus, self.view)
+        self.mailbox = Mailbox(self._news)
         self.leaving = False
         """It is being removed: it does not register any more, and waits for the end of its calls."""
         self._calls_changed = asyncio.Event()
@@ -219,6 +221,7 @@ class Account:
             desired=self.desired,
             registration=registration_view(tracked, self._expires_at, self._news.last_error),
             outbound_proxy=proxy_view(self._policy, self._proxies),
+            mailbox=self.mailbox.view,
         )
 
     # --- what the core, the flows and the network report

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from phoned.accounts.account import Account
 from phoned.model import Cause
 from phoned.signaling import AccountEvent
+from phoned.sip.events import MessagesWaiting
 from phoned.transport.flow import Flow
 
 
@@ -34,7 +35,9 @@ class Accounts:
     def on_account_event(self, event: AccountEvent) -> None:
         """An event of the SIP core."""
         account = self._accounts.get(event.account)
-        if account is not None:
+        if account is not None and isinstance(event, MessagesWaiting):
+            account.mailbox.hear(event.summary)
+        elif account is not None:
             account.on_event(event)
 
     def on_flow_closed(self, account: str, flow: Flow, cause: Cause, detail: str) -> None:

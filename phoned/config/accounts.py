@@ -156,6 +156,8 @@ class AccountConfig(Table):
     profile: ProfileName = "default"
     in_dialog_auth: Literal["407", "both", "never"] = "407"
     contact_host: Literal["invalid", "local_ip"] = "invalid"
+    mailbox: Flag = False
+    """Ask the server for news of our mailbox (message waiting, RFC 3842)."""
     recovery: RecoveryConfig = RecoveryConfig()
     tls: TlsConfig = TlsConfig()
 

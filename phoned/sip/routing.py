@@ -139,13 +139,21 @@ class Routing:
                 for session in self.sessions.of(known):
                     modify.on_registered(session, now)
                     dealt += self.sessions.settle(session)
-                if known.id in self.subscriptions:
-                    self.subscriptions[known.id].on_registered(event.flow, now)
+                self._subscribe(known, event.flow, now)
             elif isinstance(event, Unregistered) and event.flow in self.flows:
                 known = self.flows[event.flow]
                 known.registered = None
                 known.trusted.clear()
         return dealt
+
+    def _subscribe(self, account: AccountCore, flow: FlowId, now: float) -> None:
+        """To its mailbox, if it wants that: it may have changed its mind."""
+        if account.parameters.mailbox:
+            if account.id not in self.subscriptions:
+                self.subscriptions[account.id] = Subscription(core=self.core, account=account)
+            self.subscriptions[account.id].on_registered(flow, now)
+        elif account.id in self.subscriptions:
+            self.subscriptions.pop(account.id).stop(now)
 
     def _unowned(self, event: TransactionEvent, now: float) -> list[Event]:
         if isinstance(event, RequestReceived):

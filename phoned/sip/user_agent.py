@@ -30,7 +30,6 @@ from phoned.sip.invite_session.session import InviteSession
 from phoned.sip.invite_session.state import InviteState
 from phoned.sip.io import Random, TimerValues
 from phoned.sip.routing import Counters, Routing
-from phoned.sip.subscription import Subscription
 from phoned.sip.transaction_layer import TransactionLayer, TransactionLimits
 
 
@@ -81,9 +80,7 @@ class UserAgent:
         """Raises InvalidValue for parameters that cannot be, or for an account that is there already."""
         if account in self._routing.accounts:
             raise InvalidValue(f"account {account} exists already")
-        known = self._routing.accounts[account] = AccountCore(account, parameters, self._routing.core)
-        if parameters.mailbox:
-            self._routing.subscriptions[account] = Subscription(core=self._routing.core, account=known)
+        self._routing.accounts[account] = AccountCore(account, parameters, self._routing.core)
 
     def change_account(self, account: AccountId, parameters: AccountParameters) -> None:
         """Other credentials or another behaviour of an account, for what it says next. Its binding, its flows and its

@@ -285,6 +285,17 @@ def test_a_subscription_that_the_server_rejects_is_over() -> None:
     assert len(mailbox.subscribes()) == 1
 
 
+def test_an_account_may_change_its_mind() -> None:
+    network = SipNetwork()
+    mailbox = Mailbox(network, mailbox=False)
+    for wanted, asked in ((True, ["3600"]), (False, ["3600", "0"]), (True, ["3600", "0", "3600"])):
+        parameters = AccountParameters(aor="sip:alice@example.com", secret="pw", mailbox=wanted)
+        mailbox.alice.ua.change_account("alice", parameters)
+        mailbox.alice.take(mailbox.alice.ua.register("alice", mailbox.server.flow, network.now))
+        network.run()
+        assert [request.headers.get("Expires") for request in mailbox.subscribes()] == asked
+
+
 def test_unregistering_ends_it_and_the_server_is_told() -> None:
     network = SipNetwork()
     mailbox = Mailbox(network)
