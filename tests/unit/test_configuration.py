@@ -150,7 +150,7 @@ async def test_an_account_is_made_changed_and_deleted_and_outlives_the_process(h
     assert settings.password is not None
     assert (settings.password.text(), settings.config.profile) == (PASSWORD, "pipe")
     assert await daemon.phone.delete_account("b") is None
-    assert (await types(daemon))[-1] == "account.removed"
+    assert (await types(daemon)).count("account.removed") == 1
     assert names(daemon) == ["a"]
     assert names(await home.again()) == ["a"]
     assert "b" not in json.loads((home.path / "state" / "identity.json").read_text())["accounts"]
