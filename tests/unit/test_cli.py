@@ -283,3 +283,27 @@ def test_failures_are_one_line_and_no_traceback(
     assert ended.status == status
     assert said in ended.err
     assert "Traceback" not in ended.err
+
+
+# ---------------------------------------------------------------- audit
+
+
+def test_a_token_that_is_made_stands_in_the_audit_log_but_not_itself(phoned: Phoned, config: Path) -> None:
+    token = phoned("token", "--scope", "admin", "--config", str(config)).out.strip()
+    shown = phoned("audit", "--config", str(config))
+    (entry,) = [json.loads(line) for line in shown.out.splitlines()]
+    assert (shown.status, entry["what"], entry["outcome"]) == (0, "phoned token --scope admin", "ok")
+    assert entry["who"].startswith("uid:")
+    assert entry["target"].startswith("tok_")
+    assert token not in shown.out
+
+
+def test_an_audit_log_that_was_changed_is_told(phoned: Phoned, config: Path) -> None:
+    for _ in range(3):
+        phoned("token", "--config", str(config))
+    assert len(phoned("audit", "--limit", "2", "--config", str(config)).out.splitlines()) == 2
+    (file,) = config.parent.rglob("audit.log")
+    file.write_text(file.read_text().replace("--scope call", "--scope read", 1))
+    ended = phoned("audit", "--limit", "0", "--config", str(config))
+    assert (ended.status, len(ended.out.splitlines())) == (1, 3)
+    assert f"{file}:2: " in ended.err
