@@ -16,6 +16,7 @@ from api.answers import ProblemDocument
 from api.deps import Services
 from api.errors import MEDIA_TYPE, Problem, from_validation, problem
 from api.gate import Gate
+from api.record import Record
 from api.routes import accounts, calls, events, later, messages, network, recordings, system, verbs
 from api.security import METHODS, Policy
 
@@ -44,7 +45,7 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         later.router(),
     ):
         app.include_router(router)
-    return Gate(app, services.access, policy, explain=app.explain)
+    return Gate(app, services.access, policy, explain=app.explain, record=Record(services.audit))
 
 
 class Application(FastAPI):

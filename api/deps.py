@@ -19,7 +19,7 @@ from api.idempotency import Idempotency
 from api.metrics import Metrics
 from phoned.events import EventBus
 from phoned.plain import dumps, plain
-from phoned.service import PhoneControl
+from phoned.service import Audit, PhoneControl
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +39,7 @@ class Services:
     bus: EventBus
     access: Access
     metrics: Metrics
+    audit: Audit
     idempotency: Idempotency = field(default_factory=Idempotency)
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import security
 from api.access import Access, Principal, check_scope
 from api.errors import MEDIA_TYPE, Problem, ProblemError, from_error, problem
+from api.record import Outcome, Record
 from api.security import Peer, Policy
 from phoned.errors import PhonedError
 from phoned.ids import new_id
@@ -49,11 +50,17 @@ class Gate:
     """See the module. ``app`` sees only what passed, with ``principal`` and ``request_id`` in the scope's state."""
 
     def __init__(
-        self, app: ASGIApp, access: Access, policy: Policy, explain: Callable[[Exception, Scope], Problem | None]
+        self,
+        app: ASGIApp,
+        access: Access,
+        policy: Policy,
+        explain: Callable[[Exception, Scope], Problem | None],
+        record: Record,
     ) -> None:
         self._app = app
         self._explain = explain
         self._access = access
+        self._record = record
         self.policy = policy
         """Asked for each request; a reload sets another."""
 
@@ -64,6 +71,12 @@ class Gate:
         scope = _normalised(scope)
         scope["state"]["request_id"] = answer.request_id
         answer.instance = scope["path"]
+        try:
+            await self._serve(scope, receive, answer)
+        finally:
+            self._record.note(scope, answer.outcome, asyncio.get_running_loop().time())
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
             found = self._judge(scope)
             body = b""
@@ -108,10 +121,10 @@ class Gate:
             principal = self._access.identify(peer, headers, now, tuple(scope.get("subprotocols", ())))
             if isinstance(principal, Problem):
                 return principal
+            scope["state"]["principal"] = principal
             found = check_scope(principal, needed)
             if found is not None:
                 return found
-            scope["state"]["principal"] = principal
             _over_rate.set(self._access.rate.take(principal.id, now))
         else:
             scope["state"]["principal"] = None
@@ -207,11 +220,24 @@ class _Answer:
     instance: str = ""
     request_id: str = dataclasses.field(default_factory=lambda: new_id("req"))
     started: bool = False
+    status: int = 499
+    """Of a client that left before its answer."""
+    code: str | None = "client_gone"
+    location: str | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """For the audit log."""
+        return Outcome(status=self.status, request_id=self.request_id, code=self.code, location=self.location)
 
     async def send(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
             self.started = True
             headers = list(message.get("headers", ()))
+            self.status = message["status"]
+            if self.code == "client_gone":
+                self.code = None
+            self.location = next((value.decode("latin-1") for name, value in headers if name == b"location"), None)
             present = {name.lower() for name, _ in headers}
             for name, value in self._always():
                 if name not in present:
@@ -233,6 +259,7 @@ class _Answer:
             if abort is not None:
                 abort()
             return
+        self.code = found.code
         prefix = "" if self.scope["type"] == "http" else "websocket."
         body = found.body(instance=self.instance, request_id=self.request_id)
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]

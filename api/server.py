@@ -56,7 +56,9 @@ class RunningApi:
         access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s)
         metrics = Metrics(context.phone, context.bus, self._events)
         metrics.start()
-        self.services = Services(phone=context.phone, bus=context.bus, access=access, metrics=metrics)
+        self.services = Services(
+            phone=context.phone, bus=context.bus, access=access, metrics=metrics, audit=context.audit
+        )
         self._gate = build_app(self.services, self._policy(), version=context.phone.status().version)
         self._server = _Server(self._gate)
         try:

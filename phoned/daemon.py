@@ -48,6 +48,7 @@ from phoned.signaling import Signaling, SystemRandom
 from phoned.sip.account import Limits
 from phoned.sip.user_agent import UserAgent
 from phoned.store.accounts import AccountStore
+from phoned.store.audit import AuditLog
 from phoned.store.database import Database
 from phoned.store.events import SqliteEventLog
 from phoned.store.identity import IdentityStore
@@ -82,6 +83,7 @@ class ServiceContext:
     bus: EventBus
     keys: SqliteKeyValue
     secrets: Any
+    audit: AuditLog
     config: Any
     state_dir: Path
     runtime_dir: Path
@@ -154,6 +156,8 @@ class Daemon:
         self.identity = IdentityStore(loaded.state_dir)
         phases.add(Phase.STORE, "identity", self.identity.close, BUDGET_S)
         await self.identity.load()
+        self.audit = AuditLog(loaded.state_dir)
+        phases.add(Phase.STORE, "audit", self.audit.close, BUDGET_S)
         dialogs = SqliteJournal(self.database)
         await dialogs.open()
         self.journal = CallJournal(dialogs)
@@ -325,12 +329,15 @@ class Daemon:
 
     async def _reload(self) -> None:
         """Somebody has sent SIGHUP: what came of it stands in the log."""
+        outcome = "ok"
         try:
             await self.phone.reload()
-        except PhonedError:
-            pass  # told by the configuration itself
+        except PhonedError as error:
+            outcome = error.code  # the rest is told by the configuration itself
         except Exception:
+            outcome = "internal"
             log.exception("SIGHUP: the configuration could not be read again")
+        self.audit.note(who="SIGHUP", what="reload", outcome=outcome)
 
     async def _start_service(self, name: str, plugin: ServicePlugin) -> None:
         if name not in self._loaded.tables and not plugin.default:
@@ -340,6 +347,7 @@ class Daemon:
             bus=self.bus,
             keys=SqliteKeyValue(self.database, name),
             secrets=self._loaded.secrets,
+            audit=self.audit,
             config=self._loaded.service(name, plugin.config_model),
             state_dir=self._loaded.state_dir,
             runtime_dir=self._loaded.runtime_dir,

@@ -200,6 +200,15 @@ class Secrets(Protocol):
         ...
 
 
+class Audit(Protocol):
+    """The record of who did what."""
+
+    def note(self, *, who: str, what: str, outcome: str, **facts: str | int | None) -> None:
+        """An order, who gave it and what came of it: names, ids and outcomes, never a body or a secret. Returns at
+        once."""
+        ...
+
+
 class Context(Protocol):
     """What a service is given."""
 
@@ -214,6 +223,9 @@ class Context(Protocol):
 
     @property
     def secrets(self) -> Secrets: ...
+
+    @property
+    def audit(self) -> Audit: ...
 
     @property
     def config(self) -> Any:

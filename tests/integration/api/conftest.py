@@ -35,6 +35,17 @@ class NoSecrets:
         raise NotFound(name)
 
 
+class Audited:
+    """`phoned.service.Audit`."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, str | int | None]] = []
+
+    def note(self, *, who: str, what: str, outcome: str, **facts: str | int | None) -> None:
+        told = {name: fact for name, fact in facts.items() if fact is not None}
+        self.entries.append({"who": who, "what": what, "outcome": outcome, **told})
+
+
 @dataclass
 class FakeContext:
     phone: FakePhone
@@ -44,6 +55,7 @@ class FakeContext:
     runtime_dir: Path
     keys: NoKeys = field(default_factory=NoKeys)
     secrets: NoSecrets = field(default_factory=NoSecrets)
+    audit: Audited = field(default_factory=Audited)
 
 
 @dataclass
@@ -56,6 +68,8 @@ class Running:
     socket: Path
     port: int
     state_dir: Path
+    audited: list[dict[str, str | int | None]]
+    """What the audit log would hold."""
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     def token(self, scope: Scope = "admin") -> str:
@@ -146,6 +160,7 @@ async def running(tmp_path: Path, api_config: dict[str, Any]) -> AsyncIterator[R
         socket=tmp_path / "run" / config.socket,
         port=service.ports[0] if service.ports else 0,
         state_dir=state_dir,
+        audited=context.audit.entries,
     )
     try:
         yield running
