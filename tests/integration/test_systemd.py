@@ -98,6 +98,7 @@ def test_the_template_is_the_service_with_the_instances_paths() -> None:
         "StartLimitIntervalSec=0",
         "KillSignal=SIGTERM",
         "RestartKillSignal=SIGUSR2",
+        "ExecReload=kill -HUP $MAINPID",
         "RestartPreventExitStatus=78",
         "RuntimeDirectoryMode=0750",
         "User=phoned",
@@ -239,6 +240,22 @@ def test_a_call_stands_in_the_status(exchange: Exchange, manager: NotifySocket) 
         manager.seen.clear()
         daemon.verb(call, "hangup")
         manager.until_status("1 of 1 account online, no calls")
+
+
+def test_a_reload_is_told_to_have_begun_and_ended_whatever_came_of_it(
+    exchange: Exchange, manager: NotifySocket
+) -> None:
+    with phone(exchange).start() as daemon:
+        manager.until_status("1 of 1 account online")
+        for spoil in ("", "\ncolour = 5\n"):
+            manager.seen.clear()
+            daemon.configuration_file.write_text(daemon.configuration_file.read_text() + spoil)
+            daemon.process.send_signal(signal.SIGHUP)
+            began = manager.until_told("RELOADING")
+            assert int(began.variables["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+            ready = manager.until_told("READY")
+            assert ready.at >= began.at
+        assert "not reloaded, everything stays as it was" in daemon.log
 
 
 def test_ready_does_not_wait_for_a_server_that_is_not_there(exchange: Exchange, manager: NotifySocket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -168,7 +169,7 @@ class PhonedProcess(Child):
         }
         self.spawn([str(executable), "run", "--config", str(self.configuration_file)], environment=environment)
         try:
-            self.until(self.socket.exists, f"{self.socket} appears", timeout_s)
+            self.until(self._listens, f"{self.socket} takes connections", timeout_s)
             transport = httpx.HTTPTransport(uds=str(self.socket))
             self._client = httpx.Client(transport=transport, base_url="http://localhost", timeout=30.0)
             self.until(lambda: self._answers("/healthz"), "/healthz answers 200", timeout_s)
@@ -252,6 +253,10 @@ class PhonedProcess(Child):
             self._events.join()
             assert self._events.undescribed == []
         return code
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:  # httpx leaks the socket of a connection that is refused
+            return probe.connect_ex(str(self.socket)) == 0
 
     def _answers(self, path: str) -> bool:
         try:
