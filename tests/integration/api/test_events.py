@@ -60,7 +60,7 @@ async def publish(running: Running, count: int) -> None:
     await running.bus.flush()
 
 
-@pytest.mark.behaviour("L4", later="control")
+@pytest.mark.behaviour("L4")
 async def test_a_fresh_stream_begins_with_a_snapshot_and_goes_on(running: Running) -> None:
     await publish(running, 3)
     async with sse(running.unix()) as events:
