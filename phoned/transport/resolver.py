@@ -82,6 +82,11 @@ class Resolver:
         _log.warning("DNS failed (%s): using the answer of %.0f s ago", detail, age_s)
         return remembered[1]
 
+    async def addresses(self, host: str, port: int, deadline_s: float) -> tuple[str, ...]:
+        """The addresses alone, each once, for whoever is no flow. Raises `FlowError`, as `resolve`."""
+        found = await self.resolve(host, port, deadline_s)
+        return tuple(dict.fromkeys(str(endpoint.address[0]) for endpoint in found))
+
     def _start(self, key: tuple[str, int]) -> asyncio.Future[list[Endpoint]]:
         """The lookup that runs for ``key``; a second caller joins the first."""
         running = self._running.get(key)
