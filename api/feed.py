@@ -7,13 +7,11 @@ how the reader is connected.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
-from phoned.clock import rfc3339, wall_clock
 from phoned.events import Event, EventBus, Subscription, envelope
-from phoned.ids import new_id
-from phoned.plain import plain
 from phoned.service import PhoneControl
+from phoned.snapshot import snapshot
 
 BACKLOG = 4096
 """Events come in bursts: a reader that is quick must not be cut off when the server of some hundred accounts goes. They
@@ -83,27 +81,10 @@ class Feed:
         self._last = event.seq
         return envelope(event)
 
-    def _snapshot(self, type_: str) -> dict[str, Any]:
+    def _snapshot(self, type_: Literal["events.snapshot", "events.gap"]) -> dict[str, Any]:
         """The world now. Events up to ``last_seq`` are in it; every later one follows."""
         self._last = self._bus.delivered_seq
         return snapshot(self._phone, type_, self._last)
-
-
-def snapshot(phone: PhoneControl, type_: str, last_seq: int) -> dict[str, Any]:
-    """An envelope without a number of its own."""
-    status = plain(phone.status())
-    return {
-        "id": new_id("evt"),
-        "type": type_,
-        "time": rfc3339(wall_clock()),
-        "node": status["node"],
-        "data": {
-            "accounts": status["accounts"],
-            "calls": plain(phone.calls()),
-            "network": status["network"],
-            "last_seq": last_seq,
-        },
-    }
 
 
 async def page(phone: PhoneControl, bus: EventBus, after: int | None, limit: int) -> tuple[list[dict[str, Any]], int]:

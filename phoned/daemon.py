@@ -28,7 +28,7 @@ from phoned.config.schema import Config
 from phoned.config.secrets import read_secret_file
 from phoned.config.types import Secret
 from phoned.configuration import Configuration
-from phoned.errors import PhonedError
+from phoned.errors import PhonedError, UnavailableError
 from phoned.events import EventBus
 from phoned.lifecycle import Lifecycle
 from phoned.links import Links
@@ -55,10 +55,14 @@ from phoned.store.identity import IdentityStore
 from phoned.store.journal import SqliteJournal
 from phoned.store.keyvalue import SqliteKeyValue
 from phoned.store.lock import StateLock
+from phoned.store.outbox import SqliteOutbox
 from phoned.tasks import Tasks
 from phoned.trace import SipTrace
 from phoned.transport.dialer import WebSocketDialer
 from phoned.transport.flow import Dialer
+from phoned.transport.resolver import Resolver
+from phoned.urls import Reach, UrlGuard
+from phoned.webhook import WebhookControl
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +79,13 @@ STATE_MODE = 0o700
 STDERR = 2
 
 
+@dataclass(slots=True)
+class Offers:
+    """What services have for each other."""
+
+    webhooks: WebhookControl | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceContext:
     """What a service is given; see `phoned.service.Context`."""
@@ -82,11 +93,25 @@ class ServiceContext:
     phone: Phone
     bus: EventBus
     keys: SqliteKeyValue
+    outbox: SqliteOutbox
+    urls: UrlGuard
+    offers: Offers
     secrets: Any
     audit: AuditLog
     config: Any
     state_dir: Path
     runtime_dir: Path
+
+    @property
+    def webhooks(self) -> WebhookControl:
+        """See `Context`."""
+        if self.offers.webhooks is None:
+            raise UnavailableError("the webhooks service does not run", retry_after_s=1)
+        return self.offers.webhooks
+
+    def offer_webhooks(self, control: WebhookControl | None) -> None:
+        """See `Context`."""
+        self.offers.webhooks = control
 
 
 class Daemon:
@@ -108,6 +133,7 @@ class Daemon:
         self._hide = hide
         self._tasks = Tasks("daemon", self._on_crash)
         self._phases = Phases()
+        self._offers = Offers()
         self._running = False
         self._handing_over = False
         """The calls are left to the next process: no BYE, no un-REGISTER."""
@@ -158,6 +184,8 @@ class Daemon:
         await self.identity.load()
         self.audit = AuditLog(loaded.state_dir)
         phases.add(Phase.STORE, "audit", self.audit.close, BUDGET_S)
+        self.outbox = SqliteOutbox(self.database)
+        await self.outbox.open()
         dialogs = SqliteJournal(self.database)
         await dialogs.open()
         self.journal = CallJournal(dialogs)
@@ -346,6 +374,9 @@ class Daemon:
             phone=self.phone,
             bus=self.bus,
             keys=SqliteKeyValue(self.database, name),
+            outbox=self.outbox,
+            urls=UrlGuard(Reach(self._config.network.allow_private), Resolver().addresses),
+            offers=self._offers,
             secrets=self._loaded.secrets,
             audit=self.audit,
             config=self._loaded.service(name, plugin.config_model),

@@ -34,6 +34,8 @@ from phoned.model import (
     TraceView,
     Wait,
 )
+from phoned.urls import UrlGuard
+from phoned.webhook import Outbox, WebhookControl
 
 
 class PhoneControl(Protocol):
@@ -226,6 +228,25 @@ class Context(Protocol):
 
     @property
     def audit(self) -> Audit: ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is to be sent, durably."""
+        ...
+
+    @property
+    def urls(self) -> UrlGuard:
+        """Which addresses may be dialled."""
+        ...
+
+    @property
+    def webhooks(self) -> WebhookControl:
+        """What the webhooks service offers. Raises `UnavailableError` while nobody does."""
+        ...
+
+    def offer_webhooks(self, control: WebhookControl | None) -> None:
+        """For the service that has them: from now on (None: no longer)."""
+        ...
 
     @property
     def config(self) -> Any:

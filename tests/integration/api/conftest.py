@@ -14,10 +14,16 @@ import pytest
 
 from api.config import ApiConfig
 from api.service import ApiService
-from phoned.errors import NotFound
+from phoned.daemon import Offers
+from phoned.errors import NotFound, UnavailableError
 from phoned.events import EventBus, MemoryEventLog
+from phoned.store.database import Database
+from phoned.store.outbox import SqliteOutbox
 from phoned.store.tokens import Scope, issue_token
 from phoned.tasks import Tasks
+from phoned.transport.resolver import Resolver
+from phoned.urls import Reach, UrlGuard
+from phoned.webhook import WebhookControl
 from tests.support.fake_phone import FakePhone
 
 
@@ -50,12 +56,24 @@ class Audited:
 class FakeContext:
     phone: FakePhone
     bus: EventBus
-    config: ApiConfig
+    config: Any
     state_dir: Path
     runtime_dir: Path
     keys: NoKeys = field(default_factory=NoKeys)
     secrets: NoSecrets = field(default_factory=NoSecrets)
     audit: Audited = field(default_factory=Audited)
+    outbox: SqliteOutbox = field(default_factory=lambda: SqliteOutbox(Database(Path("/nonexistent"))))
+    urls: UrlGuard = field(default_factory=lambda: UrlGuard(Reach(), Resolver().addresses))
+    offers: Offers = field(default_factory=Offers)
+
+    @property
+    def webhooks(self) -> WebhookControl:
+        if self.offers.webhooks is None:
+            raise UnavailableError("nobody has them")
+        return self.offers.webhooks
+
+    def offer_webhooks(self, control: WebhookControl | None) -> None:
+        self.offers.webhooks = control
 
 
 @dataclass
@@ -65,6 +83,7 @@ class Running:
     service: ApiService
     phone: FakePhone
     bus: EventBus
+    context: FakeContext
     socket: Path
     port: int
     state_dir: Path
@@ -157,6 +176,7 @@ async def running(tmp_path: Path, api_config: dict[str, Any]) -> AsyncIterator[R
         service=service,
         phone=phone,
         bus=bus,
+        context=context,
         socket=tmp_path / "run" / config.socket,
         port=service.ports[0] if service.ports else 0,
         state_dir=state_dir,
