@@ -17,7 +17,7 @@ from api.deps import Services
 from api.errors import MEDIA_TYPE, Problem, from_validation, problem
 from api.gate import Gate
 from api.record import Record
-from api.routes import accounts, calls, events, later, messages, network, recordings, system, verbs
+from api.routes import accounts, calls, events, later, messages, network, recordings, system, verbs, webhooks
 from api.security import METHODS, Policy
 
 DESCRIPTION = "Control of a headless SIP/WebRTC phone. Errors are problem documents (RFC 9457); events have a sequence."
@@ -42,6 +42,7 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         events.router,
         network.router,
         messages.router,
+        webhooks.router,
         later.router(),
     ):
         app.include_router(router)

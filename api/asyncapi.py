@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import models_json_schema
 
-from api import answers
+from api import answers, hooks
 from api.answers import Answer, Moment
 from phoned.model import Cause
 
@@ -22,6 +22,7 @@ SUBJECTS: dict[str, type[Answer]] = {
     "network": answers.Network,
     "playback": answers.Playback,
     "recording": answers.Recording,
+    "webhook": hooks.Webhook,
 }
 Plane = Literal["signalling", "media", "both"]
 Count = Annotated[int, Field(ge=0)]
@@ -96,6 +97,7 @@ EVENTS: dict[str, Fields] = {
     "recording.failed": _needs(detail=str),
     "recording.recovered": {},
     "network.changed": _needs(reasons=list[str], generation=Count),
+    "webhook.disabled": _needs(reason=Literal["gone", "failing"]),
     "system.started": {},
     "system.draining": _needs(draining=bool),
     "system.do_not_disturb": _needs(do_not_disturb=bool),

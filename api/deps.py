@@ -20,6 +20,7 @@ from api.metrics import Metrics
 from phoned.events import EventBus
 from phoned.plain import dumps, plain
 from phoned.service import Audit, PhoneControl
+from phoned.webhook import WebhookControl
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +41,8 @@ class Services:
     access: Access
     metrics: Metrics
     audit: Audit
+    webhooks: Callable[[], WebhookControl]
+    """Raises `UnavailableError` while no service has them."""
     idempotency: Idempotency = field(default_factory=Idempotency)
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False

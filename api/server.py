@@ -57,7 +57,12 @@ class RunningApi:
         metrics = Metrics(context.phone, context.bus, self._events)
         metrics.start()
         self.services = Services(
-            phone=context.phone, bus=context.bus, access=access, metrics=metrics, audit=context.audit
+            phone=context.phone,
+            bus=context.bus,
+            access=access,
+            metrics=metrics,
+            audit=context.audit,
+            webhooks=lambda: context.webhooks,
         )
         self._gate = build_app(self.services, self._policy(), version=context.phone.status().version)
         self._server = _Server(self._gate)

@@ -132,6 +132,10 @@ class Client:
     def put(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._request("PUT", path, json=body)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Change what stands there."""
+        return self._request("PATCH", path, json=body)
+
     def delete(self, path: str, **query: Any) -> Any:
         """Undo what stands there; what is left of it, if anything."""
         return self._request("DELETE", path, params=query)

@@ -25,6 +25,7 @@ LINKS = {
     "recordings": "/v1/recordings",
     "network": "/v1/network",
     "do_not_disturb": "/v1/do-not-disturb",
+    "webhooks": "/v1/webhooks",
     "events": "/v1/events",
     "metrics": "/metrics",
     "events_websocket": "/v1/events/ws",

@@ -1,11 +1,11 @@
-"""The real service with real sockets around a `FakePhone`."""
+"""The real services with real sockets around a `FakePhone`."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from api.service import ApiService
 from phoned.daemon import Offers
 from phoned.errors import NotFound, UnavailableError
 from phoned.events import EventBus, MemoryEventLog
+from phoned.services.webhooks.config import WebhooksConfig
+from phoned.services.webhooks.service import WebhooksService
 from phoned.store.database import Database
 from phoned.store.outbox import SqliteOutbox
 from phoned.store.tokens import Scope, issue_token
@@ -25,6 +27,7 @@ from phoned.transport.resolver import Resolver
 from phoned.urls import Reach, UrlGuard
 from phoned.webhook import WebhookControl
 from tests.support.fake_phone import FakePhone
+from tests.support.webhooks import lookup_of
 
 
 class NoKeys:
@@ -63,7 +66,11 @@ class FakeContext:
     secrets: NoSecrets = field(default_factory=NoSecrets)
     audit: Audited = field(default_factory=Audited)
     outbox: SqliteOutbox = field(default_factory=lambda: SqliteOutbox(Database(Path("/nonexistent"))))
-    urls: UrlGuard = field(default_factory=lambda: UrlGuard(Reach(), Resolver().addresses))
+    urls: UrlGuard = field(
+        default_factory=lambda: UrlGuard(
+            Reach(["127.0.0.0/8"]), Resolver(lookup_of(example_org="93.184.215.14")).addresses
+        )
+    )
     offers: Offers = field(default_factory=Offers)
 
     @property
@@ -167,11 +174,19 @@ async def running(tmp_path: Path, api_config: dict[str, Any]) -> AsyncIterator[R
     phone = FakePhone(bus, recordings_dir=recordings)
     config = ApiConfig(**{"port": free_port(), "rate_per_s": 1000, **api_config})
     state_dir = tmp_path / "state"
-    context = FakeContext(phone=phone, bus=bus, config=config, state_dir=state_dir, runtime_dir=tmp_path / "run")
+    database = Database(tmp_path / "phoned.sqlite3")
+    await database.open()
+    outbox = SqliteOutbox(database)
+    await outbox.open()
+    context = FakeContext(
+        phone=phone, bus=bus, config=config, state_dir=state_dir, runtime_dir=tmp_path / "run", outbox=outbox
+    )
     tasks = Tasks("test", crashed)
     tasks.spawn("bus", bus.run())
     service = ApiService.create(context)
     await service.start()
+    webhooks = WebhooksService.create(replace(context, config=WebhooksConfig(())))
+    await webhooks.start()
     running = Running(
         service=service,
         phone=phone,
@@ -187,5 +202,7 @@ async def running(tmp_path: Path, api_config: dict[str, Any]) -> AsyncIterator[R
     finally:
         for client in running.clients:
             await client.aclose()
+        await webhooks.stop(1.0)
         await service.stop(3.0)
         await tasks.close()
+        await database.close()

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,24 @@ class Exchange(Child):
 class Phone(PhonedProcess):
     """A daemon that can die and be started again in the same state directory."""
 
-    def __init__(self, exchange: Exchange, user: str = "alice") -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        user: str = "alice",
+        *,
+        configuration: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
         account = {
             "id": user,
             "aor": f"sip:{user}@{exchange.facts['domain']}",
             "password_file": "secret",
             "outbound_proxy": exchange.facts["url"],
         }
-        super().__init__({"accounts": [account]}, secrets={"secret": exchange.facts["users"][user]})
+        super().__init__(
+            {"accounts": [account], **(configuration or {})},
+            secrets={"secret": exchange.facts["users"][user], **(secrets or {})},
+        )
         self._user = user
 
     def die(self) -> None:
