@@ -113,3 +113,22 @@ def test_a_stop_delivers_what_it_says_last(exchange: Exchange) -> None:
             phone.events.wait_for("account.registered")
             assert phone.stop() == 0
         assert "system.stopping" in sink.types()
+
+
+def test_an_answer_takes_a_real_call(exchange: Exchange) -> None:
+    def answer(received: Received) -> Reply:
+        return Reply(status=200, body=b'{"action":"answer"}') if received.type == "call.incoming" else Reply()
+
+    with Sink(answer) as sink:
+        hook = {"url": sink.url, "secret_file": "hook.secret", "events": ["call.incoming", "call.ended"]}
+        with (
+            Phone(exchange, configuration={"webhooks": [hook]}, secrets={"hook.secret": SECRET}) as alice,
+            Phone(exchange, "bob") as bob,
+        ):
+            for phone in (alice, bob):
+                phone.start()
+                phone.wait_ready()
+            call = bob.place("bob", "alice", wait="answered")
+            bob.verb(call, "hangup")
+            sink.until(lambda got: any(one.type == "call.ended" for one in got), "the end")
+        assert sink.types() == ["call.incoming", "call.ended"]
