@@ -14,11 +14,12 @@ from contextlib import suppress
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from phoned.errors import NotFound
+from phoned.errors import NotFound, UnavailableError
 from phoned.events import Event, EventBus, Subscription
 from phoned.model import AccountState, CallState, CallView, StatsView
 from phoned.service import PhoneControl
 from phoned.tasks import Tasks
+from phoned.webhook import WebhookControl
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,11 @@ class Metrics:
     """Driven by `RunningApi` (`start`, `stop`) and by each scrape (`page`). ``first``: subscribed when the phone began,
     long before this module was loaded."""
 
-    def __init__(self, phone: PhoneControl, bus: EventBus, first: Subscription) -> None:
+    def __init__(
+        self, phone: PhoneControl, bus: EventBus, first: Subscription, webhooks: Callable[[], WebhookControl]
+    ) -> None:
         self._phone = phone
+        self._webhooks = webhooks
         self._bus = bus
         self._first = first
         self._tasks = Tasks("metrics", _crashed)
@@ -187,6 +191,20 @@ class Metrics:
         yield CounterMetricFamily("phoned_rtp_packets_lost", "RTP packets that never came", value=lost)
         worst = max((late for _, late in self._lag), default=0.0)
         yield GaugeMetricFamily("phoned_event_loop_lag_seconds", "The worst of the last minute", value=worst)
+
+        yield from self._of_webhooks()
+
+    def _of_webhooks(self) -> Iterator[Metric]:
+        try:
+            control = self._webhooks()
+        except UnavailableError:
+            return
+        attempts = CounterMetricFamily("phoned_webhook_attempts", "Attempts by how they ended", labels=["result"])
+        for result, count in control.attempts().items():
+            attempts.add_metric([result], count)
+        yield attempts
+        pending = sum(view.pending for view in control.webhooks())
+        yield GaugeMetricFamily("phoned_webhook_pending", "Deliveries that wait", value=pending)
 
     async def _sample(self) -> None:
         loop = asyncio.get_running_loop()

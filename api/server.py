@@ -54,7 +54,7 @@ class RunningApi:
         context, config = self._context, self._config
         self._listeners = open_listeners(config, context.runtime_dir, os.environ)
         access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s)
-        metrics = Metrics(context.phone, context.bus, self._events)
+        metrics = Metrics(context.phone, context.bus, self._events, lambda: context.webhooks)
         metrics.start()
         self.services = Services(
             phone=context.phone,

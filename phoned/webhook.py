@@ -6,7 +6,7 @@ which stands in the header ``webhook-id`` of every attempt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -93,8 +93,16 @@ class DeliveryPage:
     before: int | None
 
 
+AttemptResult = Literal["delivered", "retried", "failed"]
+"""How an attempt ended: ``retried`` failed and is followed by another, ``failed`` was the last."""
+
+
 class WebhookControl(Protocol):
     """What the webhooks service lets others do. Every coroutine has a deadline inside."""
+
+    def attempts(self) -> Mapping[AttemptResult, int]:
+        """How many ended how, since this process began."""
+        ...
 
     def webhooks(self) -> tuple[WebhookView, ...]:
         """All, in the order in which they were made."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from phoned.clock import WallClock, rfc3339
@@ -21,6 +22,7 @@ from phoned.services.webhooks.values import check_events, parcel_beside
 from phoned.urls import UrlGuard, read_url
 from phoned.webhook import (
     Attempted,
+    AttemptResult,
     DeliveryPage,
     DeliveryState,
     DeliveryView,
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 WEBHOOKS_MAX = 32
 """Made at run time."""
 
-MakeEndpoint = Callable[[StoredWebhook, Secret, Schedule], Endpoint]
+MakeEndpoint = Callable[[StoredWebhook, Secret, Schedule, "Counter[AttemptResult]"], Endpoint]
 
 
 class Webhooks:
@@ -53,6 +55,7 @@ class Webhooks:
         self._node = node
         self._clock = clock
         self._endpoints: dict[str, Endpoint] = {}
+        self._counted: Counter[AttemptResult] = Counter({"delivered": 0, "retried": 0, "failed": 0})
         self._changing = asyncio.Lock()
         """One change at a time: they are rare, and each has several steps."""
 
@@ -66,7 +69,7 @@ class Webhooks:
         wanted = {config.url: (config, secret) for config, secret in configured}
         for stored in await self._outbox.load():
             if stored.source == "api" and stored.secret is not None:
-                await self._begin(self._make(stored, stored.secret, Schedule()))
+                await self._begin(self._make(stored, stored.secret, Schedule(), self._counted))
             elif stored.url in wanted:
                 config, secret = wanted.pop(stored.url)
                 if stored.events != config.events:
@@ -76,14 +79,14 @@ class Webhooks:
                     log.warning(
                         "webhook %s is disabled (%s): phonectl webhooks enable", stored.id, stored.disabled_reason
                     )
-                await self._begin(self._make(stored, secret, _schedule(config)))
+                await self._begin(self._make(stored, secret, _schedule(config), self._counted))
             else:
                 log.info("webhook %s is no longer in the configuration: forgotten, with what waited for it", stored.id)
                 await self._outbox.remove(stored.id)
         for config, secret in wanted.values():
             stored = self._new(config.url, config.events, secret=None)
             await self._outbox.add(stored)
-            await self._begin(self._make(stored, secret, _schedule(config)))
+            await self._begin(self._make(stored, secret, _schedule(config), self._counted))
 
     def nudge(self) -> None:
         """There may be new events."""
@@ -95,6 +98,10 @@ class Webhooks:
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints.values()))
 
     # --- WebhookControl
+
+    def attempts(self) -> Mapping[AttemptResult, int]:
+        """See `WebhookControl`."""
+        return dict(self._counted)
 
     def webhooks(self) -> tuple[WebhookView, ...]:
         """See `WebhookControl`."""
@@ -118,7 +125,7 @@ class Webhooks:
                 disabled_reason=None if request.enabled else "asked",
             )
             await self._outbox.add(stored)
-            endpoint = self._make(stored, secret, Schedule())
+            endpoint = self._make(stored, secret, Schedule(), self._counted)
             await self._begin(endpoint)
         return WebhookMade(view=endpoint.view(), secret=secret)
 

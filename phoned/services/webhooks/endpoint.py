@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ from phoned.services.webhooks.signing import Signer
 from phoned.services.webhooks.values import Answer, Post, parcel_beside, parcel_of, view_of, wants
 from phoned.snapshot import snapshot
 from phoned.tasks import Tasks
-from phoned.webhook import Attempted, DisabledReason, Outbox, Parcel, StoredWebhook, Waiting, WebhookView
+from phoned.webhook import Attempted, AttemptResult, DisabledReason, Outbox, Parcel, StoredWebhook, Waiting, WebhookView
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Endpoint:
         phone: PhoneControl,
         post: Post,
         decide: Decide,
+        counted: Counter[AttemptResult],
         uniform: Uniform,
         clock: WallClock,
         pending_max: int = PENDING_MAX,
@@ -74,6 +76,7 @@ class Endpoint:
         self._phone = phone
         self._post = post
         self._decide = decide
+        self._counted = counted
         self._uniform = uniform
         self._clock = clock
         self.pending_max = pending_max
@@ -285,6 +288,7 @@ class Endpoint:
         await self._delivered(item, answer.status)
 
     async def _delivered(self, item: Item, status: int) -> None:
+        self._counted["delivered"] += 1
         now = asyncio.get_running_loop().time()
         outage_s = now - self._failing_from if self._failing_from is not None else 0.0
         if self._complained:
@@ -317,6 +321,7 @@ class Endpoint:
         asked_s = retry_after_s(answer.status, answer.retry_after, wall) if answer is not None else None
         wait_s = self.schedule.wait_s(item.step, self._uniform, asked_s)
         over = wait_s is None
+        self._counted["failed" if over else "retried"] += 1
         if over:
             log.warning("webhook %s: %s is given up after %d attempts", self.stored.id, item.id, item.attempts)
         if not self.stored.enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from phoned.services.webhooks.schedule import Schedule
 from phoned.services.webhooks.signing import Signer
 from phoned.services.webhooks.values import Answer
 from phoned.tasks import Tasks
-from phoned.webhook import StoredWebhook
+from phoned.webhook import AttemptResult, StoredWebhook
 
 if TYPE_CHECKING:
     from phoned.services.webhooks.sender import Sender
@@ -101,7 +102,9 @@ class WebhooksService:
     def _read_secrets(self, configs: tuple[WebhookConfig, ...]) -> list[tuple[WebhookConfig, Secret]]:
         return [(config, Secret(self._context.secrets.read(str(config.secret_file)))) for config in configs]
 
-    def _make(self, stored: StoredWebhook, secret: Secret, schedule: Schedule) -> Endpoint:
+    def _make(
+        self, stored: StoredWebhook, secret: Secret, schedule: Schedule, counted: Counter[AttemptResult]
+    ) -> Endpoint:
         return Endpoint(
             stored,
             Signer(secret),
@@ -111,6 +114,7 @@ class WebhooksService:
             phone=self._context.phone,
             post=self._post,
             decide=self._decide,
+            counted=counted,
             uniform=random.SystemRandom().uniform,
             clock=wall_clock,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -137,6 +138,22 @@ async def test_only_an_admin_makes_webhooks(running: Running, sink: Sink) -> Non
         assert (await client.get("/v1/webhooks")).status_code == 200
     admin = running.tcp(running.token("admin"))
     assert (await admin.post("/v1/webhooks", json={"url": sink.url})).status_code == 201
+
+
+async def test_attempts_are_counted(running: Running, sink: Sink) -> None:
+    sink.answer = lambda one: Reply(status=500 if one.type == "system.draining" else 204)
+    await made(running, sink.url)
+    running.bus.publish("network.changed")
+    running.bus.publish("system.draining", draining=True)
+    await received(sink, 2)
+    counted = ""
+    async with asyncio.timeout(10):
+        while "phoned_webhook_pending 1.0" not in counted:
+            counted = (await running.unix().get("/metrics")).text
+    assert 'phoned_webhook_attempts_total{result="delivered"} 1.0' in counted
+    assert 'phoned_webhook_attempts_total{result="failed"} 0.0' in counted
+    running.context.offer_webhooks(None)
+    assert "phoned_webhook" not in (await running.unix().get("/metrics")).text
 
 
 async def test_a_cursor_that_is_none_of_ours_is_refused(running: Running, sink: Sink) -> None:

@@ -160,6 +160,23 @@ async def test_410_disables_and_tells_everybody_else(sink: Sink, tmp_path: Path)
             assert (again.id, again.enabled) == (gone.id, False)
 
 
+async def test_it_is_disabled_once_however_many_say_so(sink: Sink, tmp_path: Path) -> None:
+    gate = threading.Event()
+    sink.answer = lambda _: Reply(status=410, wait=gate)
+    async with life(tmp_path, configured(tmp_path, sink.url)) as phone:
+        for _ in range(3):
+            await phone.phone.remote_calls()
+        await received(sink, 3)
+        gate.set()
+        await phone.until(lambda: phone.context.bus.delivered_seq >= 4, "disabled")
+        async with asyncio.timeout(10):
+            while any(not one.attempts for one in await phone.deliveries()):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        await phone.bus.flush()
+        told = [event.type for event in await phone.bus.log.after(0, 100) or []]
+    assert told == ["call.incoming"] * 3 + ["webhook.disabled"]
+
+
 async def test_one_that_fails_for_too_long_is_disabled_and_comes_back_with_a_gap(sink: Sink, tmp_path: Path) -> None:
     sink.answer = lambda _: Reply(status=500)
     async with life(tmp_path, configured(tmp_path, sink.url, disable_after_s=0.05)) as phone:
@@ -271,6 +288,39 @@ async def test_what_was_told_before_a_crash_is_delivered_after_it(sink: Sink, tm
     async with life(tmp_path, config) as phone:
         got = await asyncio.to_thread(sink.until, lambda got: got[-1].status == 204, "delivered")
         assert got[-1].id == before[-1].id
+
+
+async def test_what_rang_in_another_life_is_not_answered_in_this(sink: Sink, tmp_path: Path) -> None:
+    config = configured(tmp_path, sink.url)
+    sink.answer = lambda _: Reply(status=200, body=b'{"action":"answer"}')
+    async with life(tmp_path, config) as phone:
+        await phone.service.stop(1.0)
+        call = await phone.phone.remote_calls()
+        await phone.bus.flush()
+    async with life(tmp_path, config) as phone:
+        answered: list[str] = []
+
+        async def answer(call: str) -> None:
+            answered.append(call)
+
+        phone.phone.answer = answer  # type: ignore[method-assign,assignment]  # it does not know the call
+        (got,) = await received(sink, 1)
+        await phone.until(lambda: phone.control.webhooks()[0].pending == 0, "delivered")
+    assert got.body["data"]["call"]["id"] == call.id
+    assert answered == []
+
+
+async def test_a_receiver_that_hangs_does_not_hold_up_the_end(sink: Sink, tmp_path: Path) -> None:
+    config = configured(tmp_path, sink.url)
+    gate = threading.Event()
+    sink.answer = lambda _: Reply(wait=gate)
+    async with life(tmp_path, config) as phone:
+        await phone.tell("system.stopping")
+        await received(sink, 1)
+    gate.set()
+    async with life(tmp_path, config):
+        got = await received(sink, 2)
+    assert got[0].id == got[1].id
 
 
 async def test_events_that_were_committed_and_not_taken_over_are_found_at_the_next_start(

@@ -12,7 +12,7 @@ import pytest
 from phoned.errors import InternalError
 from phoned.services.webhooks import endpoint as endpoint_module
 from phoned.services.webhooks.control import Webhooks
-from phoned.webhook import WebhookChange
+from phoned.webhook import WebhookChange, WebhookRequest
 from tests.support.webhook_sink import Sink
 from tests.support.webhooks import Life, configured, life, received
 
@@ -106,6 +106,25 @@ async def test_a_log_that_cannot_be_read_now_is_no_gap(
         (got,) = await received(sink, 1)
         log.after, log.last_seq = after, last_seq
         assert got.type == "system.started"
+
+
+async def test_nothing_missed_is_no_gap(sink: Sink, tmp_path: Path) -> None:
+    async with life(tmp_path) as phone:
+        log: Any = phone.bus.log
+        after = log.after
+        asked = asyncio.Event()
+
+        async def nothing(seq: int, limit: int) -> None:
+            asked.set()
+
+        log.after = nothing
+        made = await phone.control.add(WebhookRequest(url=sink.url))
+        sink.secret = made.secret.text()
+        await asked.wait()
+        log.after = after
+        await phone.tell("system.started")
+        await received(sink, 1)
+    assert sink.types() == ["system.started"]
 
 
 async def test_a_delivery_that_was_removed_meanwhile_is_left_out(sink: Sink, tmp_path: Path) -> None:
