@@ -105,7 +105,7 @@ class WebhookControl(Protocol):
         ...
 
     def webhooks(self) -> tuple[WebhookView, ...]:
-        """All, in the order in which they were made."""
+        """All of them."""
         ...
 
     def webhook(self, webhook: str) -> WebhookView:

@@ -9,18 +9,34 @@ import typer
 
 from api.ctl import output
 from api.ctl.client import ERROR, Failure
-from api.ctl.session import app, command, segment, session
+from api.ctl.session import app, command, guarded, segment, session
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")]
 Id = Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's id.")]
 
-group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who is told of events over HTTP.")
+group = typer.Typer(
+    help="Who is told of events over HTTP, and how that went.",
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(group, name="webhooks")
+
+
+@group.callback(invoke_without_command=True)
+@guarded
+def listing(context: typer.Context, as_json: Json = False) -> None:
+    """The webhooks."""
+    if context.invoked_subcommand is None:
+        _list(context, as_json)
 
 
 @command("list", group)
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """The webhooks."""
+    _list(context, as_json)
+
+
+def _list(context: typer.Context, as_json: bool) -> None:
     on = session(context, as_json)
     on.show(on.client.get("/v1/webhooks")["data"], table)
 

@@ -47,6 +47,16 @@ class Reply:
 Answer = Callable[[Received], Reply]
 
 
+def failing(times: int, reply: Reply | None = None) -> Answer:
+    """The first ``times`` requests are answered with ``reply`` (500)."""
+    left = iter(range(times))
+
+    def answer(_: Received) -> Reply:
+        return Reply() if next(left, None) is None else reply or Reply(status=500)
+
+    return answer
+
+
 def check_order(got: Sequence[Received], told: Sequence[tuple[str, str | None]]) -> None:
     """Each of ``told`` (event, call) arrived, those of a call in order, and what came twice was the same."""
     first: dict[str, int] = {}

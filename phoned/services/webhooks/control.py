@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 WEBHOOKS_MAX = 32
 """Made at run time."""
 
+Configured = tuple[WebhookConfig, Secret]
 MakeEndpoint = Callable[[StoredWebhook, Secret, Schedule, "Counter[AttemptResult]"], Endpoint]
 
 
@@ -55,6 +56,10 @@ class Webhooks:
         self._node = node
         self._clock = clock
         self._endpoints: dict[str, Endpoint] = {}
+        self._named: tuple[Configured, ...] = ()
+        """What the files say now."""
+        self._left: dict[str, StoredWebhook] = {}
+        """By URL: those of the files that nobody has named yet."""
         self._counted: Counter[AttemptResult] = Counter({"delivered": 0, "retried": 0, "failed": 0})
         self._changing = asyncio.Lock()
         """One change at a time: they are rare, and each has several steps."""
@@ -64,29 +69,43 @@ class Webhooks:
         """All, to be driven."""
         return tuple(self._endpoints.values())
 
-    async def open(self, configured: Sequence[tuple[WebhookConfig, Secret]]) -> None:
-        """Take up what is kept, as the configuration file has it now. A webhook is the same as before if its URL is."""
-        wanted = {config.url: (config, secret) for config, secret in configured}
+    async def open(self, configured: Sequence[Configured]) -> None:
+        """Take up what is kept, as the configuration files have it now."""
         for stored in await self._outbox.load():
             if stored.source == "api" and stored.secret is not None:
                 await self._begin(self._make(stored, stored.secret, Schedule(), self._counted))
-            elif stored.url in wanted:
-                config, secret = wanted.pop(stored.url)
-                if stored.events != config.events:
+            else:
+                self._left[stored.url] = stored
+        await self.configure(configured)
+
+    async def configure(self, configured: Sequence[Configured]) -> None:
+        """What the files say, also when it changes. A webhook is the same as before if its URL is."""
+        async with self._changing:
+            unchanged = {config.url for config, secret in configured if (config, secret) in self._named}
+            for endpoint in self.endpoints:
+                if endpoint.stored.source == "file" and endpoint.stored.url not in unchanged:
+                    del self._endpoints[endpoint.stored.id]
+                    await endpoint.close()
+                    self._left[endpoint.stored.url] = replace(endpoint.stored, cursor=endpoint.cursor)
+            self._named = tuple(configured)
+            for config, secret in configured:
+                if config.url in unchanged:
+                    continue
+                stored = self._left.pop(config.url, None)
+                if stored is None:
+                    stored = self._new(config.url, config.events, secret=None)
+                    await self._outbox.add(stored)
+                elif stored.events != config.events:
                     stored = replace(stored, events=config.events)
                     await self._outbox.update(stored)
                 if not stored.enabled:
-                    log.warning(
-                        "webhook %s is disabled (%s): phonectl webhooks enable", stored.id, stored.disabled_reason
-                    )
+                    why = stored.disabled_reason
+                    log.warning("webhook %s is disabled (%s): phonectl webhooks enable", stored.id, why)
                 await self._begin(self._make(stored, secret, _schedule(config), self._counted))
-            else:
+            while self._left:
+                _, stored = self._left.popitem()
                 log.info("webhook %s is no longer in the configuration: forgotten, with what waited for it", stored.id)
                 await self._outbox.remove(stored.id)
-        for config, secret in wanted.values():
-            stored = self._new(config.url, config.events, secret=None)
-            await self._outbox.add(stored)
-            await self._begin(self._make(stored, secret, _schedule(config), self._counted))
 
     def nudge(self) -> None:
         """There may be new events."""

@@ -81,7 +81,8 @@ class Endpoint:
         self._clock = clock
         self.pending_max = pending_max
         self._lanes = Lanes(ABREAST)
-        self._cursor = webhook.cursor
+        self.cursor = webhook.cursor
+        """Events up to this one have been looked at."""
         self._failing_from: float | None = None
         """Loop time: a clock that is set does not end anybody's patience."""
         self._complained = False
@@ -124,7 +125,7 @@ class Endpoint:
             self._moved.clear()
             next_at = self._lanes.next_at()
             idle = not self._lanes.under_way and (next_at is None or next_at > loop.time())
-            if idle and self._cursor >= self._bus.delivered_seq:
+            if idle and self.cursor >= self._bus.delivered_seq:
                 return
             await self._moved.wait()
 
@@ -153,7 +154,7 @@ class Endpoint:
         if comes_back:
             await self._tasks.close(1.0)  # what is left of the time before
             self._failing_from = None
-            if self._cursor < self._bus.delivered_seq:
+            if self.cursor < self._bus.delivered_seq:
                 await self._announce_gap()
             await self.start()
             self._lanes.hurry(asyncio.get_running_loop().time())
@@ -199,10 +200,10 @@ class Endpoint:
 
     async def _take_over(self, limit: int) -> bool:
         """One stretch of the log. False when there is nothing behind the cursor."""
-        events = await self._bus.log.after(self._cursor, limit)
+        events = await self._bus.log.after(self.cursor, limit)
         if events is None:
             await self._bus.log.last_seq()  # raises where the log cannot be read at all: then nothing is lost yet
-            if self._cursor == self._bus.delivered_seq:
+            if self.cursor == self._bus.delivered_seq:
                 return False
             await self._announce_gap()
             return True
@@ -214,14 +215,14 @@ class Endpoint:
     async def _announce_gap(self) -> None:
         """What lies between the cursor and now is not going to be sent."""
         newest = self._bus.delivered_seq
-        log.warning("webhook %s: events %d to %d are not sent to it", self.stored.id, self._cursor + 1, newest)
+        log.warning("webhook %s: events %d to %d are not sent to it", self.stored.id, self.cursor + 1, newest)
         await self._put(
             [parcel_beside(snapshot(self._phone, "events.gap", newest, ended_calls=False), self._clock())], newest
         )
 
     async def _put(self, parcels: list[Parcel], cursor: int) -> None:
         places = await self._outbox.put(self.stored.id, parcels, cursor)
-        self._cursor = cursor
+        self.cursor = cursor
         now = asyncio.get_running_loop().time()
         for place, parcel in zip(places, parcels, strict=True):
             if place:

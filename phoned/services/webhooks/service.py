@@ -74,6 +74,18 @@ class WebhooksService:
         self._tasks.spawn("news", self._follow(self._control))
         context.offer_webhooks(self._control)
 
+    def reconfigure(self, config: WebhooksConfig) -> list[str]:
+        """All of it can be taken while the phone runs; a moment later it is."""
+        if self._control is not None:
+            self._tasks.spawn("configure", self._configure(self._control, config))
+        return []
+
+    async def _configure(self, control: Webhooks, config: WebhooksConfig) -> None:
+        try:
+            await control.configure(await asyncio.to_thread(self._read_secrets, config.root))
+        except PhonedError as error:
+            log.error("webhooks stay as they were: %s", error.detail)
+
     async def stop(self, budget_s: float) -> None:
         """Give the last events a moment to be delivered, then stop."""
         control, self._control = self._control, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,6 @@ from phoned.services.webhooks.control import Webhooks
 from phoned.webhook import WebhookChange, WebhookRequest
 from tests.support.webhook_sink import Sink
 from tests.support.webhooks import Life, configured, life, received
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    with Sink() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
