@@ -73,6 +73,8 @@ class WebhooksService:
         await self._control.open(configured)
         self._tasks.spawn("news", self._follow(self._control))
         context.offer_webhooks(self._control)
+        if self._control.endpoints:
+            self._tasks.spawn("load", self._loaded())  # the first event shall not wait for it
 
     def reconfigure(self, config: WebhooksConfig) -> list[str]:
         """All of it can be taken while the phone runs; a moment later it is."""
@@ -134,14 +136,19 @@ class WebhooksService:
     async def _post(
         self, url: str, headers: Mapping[str, str], body: str, *, trusted: bool, timeout_s: float
     ) -> Answer:
-        """Through the one sender, which is loaded when it is first needed: a phone without webhooks goes without."""
+        """Through the one sender."""
+        sender = await self._loaded()
+        return await sender.post(url, headers, body, trusted=trusted, timeout_s=timeout_s)
+
+    async def _loaded(self) -> Sender:
+        """What speaks HTTP is loaded when there is a webhook: a phone without goes without."""
         if self._sender is None:
             await asyncio.to_thread(import_module, "phoned.services.webhooks.sender")
             from phoned.services.webhooks.sender import Sender
 
             if self._sender is None:  # another attempt may have been quicker
                 self._sender = Sender(self._context.urls, agent=f"phoned/{version('phoned')}")
-        return await self._sender.post(url, headers, body, trusted=trusted, timeout_s=timeout_s)
+        return self._sender
 
     async def _decide(self, endpoint: Endpoint, item: Item, body: bytes, took_s: float) -> None:
         """What the answer to the first attempt of `call.incoming` says is done with the call."""
