@@ -86,14 +86,13 @@ def append(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     """Write entries at the end, on the disk when this returns. Blocks; raises `OSError`."""
     descriptor = _locked(path)
     try:
-        if os.fstat(descriptor).st_size >= MOST_BYTES:
-            last = _last_line(descriptor)
+        while os.fstat(descriptor).st_size >= MOST_BYTES:
             _rotate(path)
             os.close(descriptor)
-            descriptor = _locked(path)
-        else:
-            last = _last_line(descriptor)
-        text = b"" if last is None or last.endswith(b"\n") else b"\n"  # a line that a crash has torn
+            descriptor = _locked(path)  # which another may have begun meanwhile
+        own = _last_line(descriptor)
+        text = b"" if own is None or own.endswith(b"\n") else b"\n"  # a line that a crash has torn
+        last = own or _last_of(_numbered(path, 1))
         for entry in entries:
             line = json.dumps({**entry, "prev": _hash(last)}, ensure_ascii=True).encode() + b"\n"
             text, last = text + line, line
@@ -160,6 +159,18 @@ def _last_line(descriptor: int) -> bytes | None:
     tail = os.pread(descriptor, _TAIL, max(0, size - _TAIL))
     lines = tail.splitlines(keepends=True)
     return lines[-1] if lines else None
+
+
+def _last_of(path: Path) -> bytes | None:
+    """The same of a file that was rotated, when there is one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        return _last_line(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _hash(line: bytes | None) -> str:
