@@ -21,6 +21,7 @@ from phoned.assembly import parameters_of, policy_of, repair_policy_of
 from phoned.calls.repair import RepairPolicy
 from phoned.clock import WallClock, wall_clock
 from phoned.config.single import AccountSettings
+from phoned.errors import Draining
 from phoned.events import EventBus
 from phoned.recovery.backoff import Uniform
 from phoned.signaling import Signaling
@@ -82,6 +83,7 @@ class Roster:
         self._lock = asyncio.Lock()
         """Held while an account is made, changed or forgotten; not while one waits for its calls to end."""
         self._tasks = Tasks("roster", self._on_crash)
+        self._closed = False
 
     # --- views
 
@@ -157,13 +159,16 @@ class Roster:
             self._signaling.change_account(entry.settings.id, entry.parameters)
 
     async def close(self, budget_s: float | None) -> None:
-        """All of them, within the budget; without one their bindings stay as they are."""
+        """All of them, within the budget; without one their bindings stay as they are. None comes after that."""
+        self._closed = True
         await self._tasks.close()
         await asyncio.gather(*(account.close(budget_s) for account in self._accounts))
 
     # --- inside
 
     async def _make(self, settings: AccountSettings) -> Account:
+        if self._closed:
+            raise Draining("the daemon is stopping")
         identity = await self._identity.open_account(settings.id)
         parameters = self._parameters(settings, identity)
         self._signaling.add_account(settings.id, parameters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 
@@ -36,7 +38,7 @@ async def put_account(api: Api, account: str, body: schemas.PutAccount) -> Respo
     moved to make before break, another ``aor`` waits for the end of its calls. 409 for an account of the configuration.
     """
     view, created = await api.phone.put_account(account, body.root)
-    return answer(view, 201 if created else 200, **({"Location": f"/v1/accounts/{account}"} if created else {}))
+    return answer(view, 201 if created else 200, **({"Location": f"/v1/accounts/{quote(view.id)}"} if created else {}))
 
 
 @router.delete(

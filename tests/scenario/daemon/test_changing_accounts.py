@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from phoned.errors import Draining
 from phoned.model import AccountState, CallRequest, CallState, CallView
 from tests.support.calls import virtual
 from tests.support.simulated_wire import Health
@@ -251,6 +252,8 @@ async def test_a_phone_that_stops_while_an_account_leaves_leaves_nothing() -> No
     world, _ = await made()
     await world.daemon.roster.remove("ann")
     await world.stop()
+    with pytest.raises(Draining):
+        await world.daemon.roster.put(settings("cat"))
     assert await world.left_behind() == []
     assert world.broken() == []
 
