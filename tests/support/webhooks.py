@@ -23,6 +23,7 @@ from phoned.tasks import Tasks
 from phoned.transport.resolver import Endpoint, Lookup, Resolver, system_lookup
 from phoned.urls import Reach, UrlGuard
 from phoned.webhook import DeliveryView, WebhookControl
+from tests.support.audited import Audited
 from tests.support.fake_phone import FakePhone
 from tests.support.webhook_sink import SECRET, Received, Sink
 
@@ -45,6 +46,7 @@ class Context:
     runtime_dir: Path
     secrets: FileSecrets = field(default_factory=lambda: FileSecrets({}))
     offers: Offers = field(default_factory=Offers)
+    audit: Audited = field(default_factory=Audited)
 
     @property
     def webhooks(self) -> WebhookControl:

@@ -26,6 +26,7 @@ from phoned.tasks import Tasks
 from phoned.transport.resolver import Resolver
 from phoned.urls import Reach, UrlGuard
 from phoned.webhook import WebhookControl
+from tests.support.audited import Audited
 from tests.support.fake_phone import FakePhone
 from tests.support.webhooks import lookup_of
 
@@ -42,17 +43,6 @@ class NoKeys:
 class NoSecrets:
     def read(self, name: str) -> bytes:
         raise NotFound(name)
-
-
-class Audited:
-    """`phoned.service.Audit`."""
-
-    def __init__(self) -> None:
-        self.entries: list[dict[str, str | int | None]] = []
-
-    def note(self, *, who: str, what: str, outcome: str, **facts: str | int | None) -> None:
-        told = {name: fact for name, fact in facts.items() if fact is not None}
-        self.entries.append({"who": who, "what": what, "outcome": outcome, **told})
 
 
 @dataclass
