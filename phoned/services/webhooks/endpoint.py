@@ -87,6 +87,8 @@ class Endpoint:
         self._failing_from: float | None = None
         """Loop time: a clock that is set does not end anybody's patience."""
         self._complained = False
+        self._full = False
+        """The feeder waits for room."""
         self._news = asyncio.Event()
         self._due = asyncio.Event()
         self._moved = asyncio.Event()
@@ -192,6 +194,7 @@ class Endpoint:
         while self.stored.enabled:
             self._news.clear()
             room = self.pending_max - len(self._lanes)
+            self._full = room <= 0
             try:
                 if room > 0 and await self._take_over(min(room, PAGE)):
                     continue
@@ -359,9 +362,11 @@ class Endpoint:
             log.error("webhook %s: how %s went cannot be written: %s", self.stored.id, item.id, error.detail)
 
     def _wake(self) -> None:
+        """Something has changed that the loops, or who waits for them, may wait for."""
         self._due.set()
-        self._news.set()
         self._moved.set()
+        if self._full or not self.stored.enabled:
+            self._news.set()
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed", name, exc_info=error)

@@ -47,6 +47,9 @@ NAMES = [
     "tags",
     "on_answer",
     "format",
+    "url",
+    "events",
+    "enabled",
 ]
 PATHS = ["x", "%00", "%2e%2e", "a%2Fb", "é", "call_" + "f" * 32, "-", "x" * 500, "front", "%F0%9F", "'\"<>"]
 
@@ -76,7 +79,7 @@ async def test_nonsense_is_answered_cleanly(running: Running, seed: int, caplog:
     calls = [(await running.phone.remote_calls()).id for _ in range(3)]
     for _ in range(150):
         path, method = rng.choice(operations)
-        for name in ("account", "call", "recording", "playback", "slug"):
+        for name in ("account", "call", "recording", "playback", "slug", "webhook", "delivery"):
             path = path.replace(f"{{{name}}}", rng.choice([*PATHS, *calls]))
         query = {name: str(rng.choice(SCRAPS))[:50] for name in rng.sample(["after", "limit", "state", "cursor"], 2)}
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -132,3 +132,16 @@ def test_an_answer_takes_a_real_call(exchange: Exchange) -> None:
             bob.verb(call, "hangup")
             sink.until(lambda got: any(one.type == "call.ended" for one in got), "the end")
         assert sink.types() == ["call.incoming", "call.ended"]
+
+
+def test_a_webhook_that_is_added_to_the_file_is_there_after_a_reload(exchange: Exchange) -> None:
+    with Sink() as sink, Phone(exchange, secrets={"hook.secret": SECRET}) as phone:
+        phone.start()
+        phone.events.wait_for("account.registered")
+        with phone.configuration_file.open("a") as file:
+            file.write(f'\n[[webhooks]]\nurl = "{sink.url}"\nsecret_file = "hook.secret"\n')
+        told = phone.post("/v1/reload")
+        assert (told["applied"], told["restart_needed"]) == (["webhooks"], [])
+        until(lambda: [view["url"] for view in phone.get("/v1/webhooks")["data"]] == [sink.url], "it is there")
+        phone.post("/v1/drain")
+        sink.until(lambda got: any(one.type == "system.draining" and one.genuine for one in got), "an event")
