@@ -149,6 +149,8 @@ class Stats(Answer):
     rtt_ms: float | None
     mos: float | None
     concealed_ms: int
+    sent_dbov: float | None = Field(description="The last 200 ms; 0 is the loudest, -127 silence.")
+    received_dbov: float | None
     local: str | None
     remote: str | None
     dtls_generation: int

@@ -267,7 +267,10 @@ class RecoveryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsView:
-    """Counters of a call's media since it began. Loss in percent, times in milliseconds, MOS 1-4.5 (estimate)."""
+    """Counters of a call's media since it began. Loss in percent, times in milliseconds, MOS 1-4.5 (estimate).
+
+    ``sent_dbov`` and ``received_dbov``: how loud the last 200 ms were (RFC 6465: 0 the loudest, -127 silence).
+    """
 
     codec: str | None = None
     packets_sent: int = 0
@@ -280,6 +283,8 @@ class StatsView:
     rtt_ms: float | None = None
     mos: float | None = None
     concealed_ms: int = 0
+    sent_dbov: float | None = None
+    received_dbov: float | None = None
     local: str | None = None
     remote: str | None = None
     dtls_generation: int = 0

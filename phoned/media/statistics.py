@@ -31,6 +31,8 @@ def stats_view(stream: Stream, transport: SecureTransport) -> StatsView:
         rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 1),
         mos=None if score is None else round(score, 2),
         concealed_ms=receiver.concealed_ms,
+        sent_dbov=round(stream.graph.sent.dbov, 1),
+        received_dbov=round(stream.graph.heard.dbov, 1),
         local=transport.path.local,
         remote=transport.path.remote,
         dtls_generation=transport.generation,

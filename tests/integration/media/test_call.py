@@ -41,6 +41,11 @@ async def test_sound_runs_both_ways_through_ports() -> None:
         await pair.a.listen(0.2)
         assert level_dbov(await pair.a.listen(0.2)) > -20
         assert level_dbov(await pair.b.listen(0.2)) > -20
+        stats = pair.a.session.stats()
+        assert stats.sent_dbov is not None
+        assert stats.received_dbov is not None
+        assert -20 < stats.sent_dbov <= 0
+        assert -20 < stats.received_dbov <= 0
 
 
 async def test_mute_sends_silence_and_keeps_packets_coming() -> None:
@@ -52,6 +57,7 @@ async def test_mute_sends_silence_and_keeps_packets_coming() -> None:
         before = pair.b.session.stats().packets_received
         assert level_dbov(await pair.b.listen(0.2)) < -60
         assert pair.b.session.stats().packets_received > before
+        assert pair.a.session.stats().sent_dbov == -127
 
 
 async def test_hold_is_seen_by_the_peer_and_undone() -> None:
