@@ -7,13 +7,16 @@ import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from api.errors import Problem, problem
 from api.limits import FailureLimit, RateLimit, Tickets
 from api.security import Headers, Peer, bearer, ticket
+from phoned.store.logins import Session, end_session, exchange_login
 from phoned.store.tokens import Scope, TokenStore, grants
 
 GROUP = "phoned"
+LOGIN_REFUSED = "This code is unknown, was used already, or is older than 5 minutes. Fix: phoned token --console"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class Principal:
 
     id: str
     scope: Scope
+    expires_at: datetime | None = None
+    """When a session ends; None for what lasts."""
 
 
 def in_group(uid: int, gid: int | None, group: str = GROUP) -> bool:
@@ -62,7 +67,9 @@ class Access:
         token = bearer(headers)
         if token is not None:
             found = self._tokens.find(token) if token else None
-            return self._wrong(peer, now) if found is None else Principal(id=found.id, scope=found.scope)
+            if found is None:
+                return self._wrong(peer, now)
+            return Principal(id=found.id, scope=found.scope, expires_at=found.expires_at)
         passed = ticket(subprotocols)
         if passed is not None:
             return self.tickets.redeem(passed, now) or self._wrong(peer, now)
@@ -71,6 +78,20 @@ class Access:
             if scope is not None:
                 return Principal(id=f"uid:{peer.uid}", scope=scope)
         return problem("unauthorized")
+
+    def exchange(self, code: str) -> Session | None:
+        """The session for a login code, once and in time. Blocks only for a code that is known."""
+        return exchange_login(self._tokens.state_dir, code) if self._tokens.knows_login(code) else None
+
+    def refused_login(self, peer: Peer, now: float) -> Problem:
+        """What a wrong code is answered with: it counts as a wrong token does."""
+        wrong = self._wrong(peer, now)
+        return wrong if wrong.status == 429 else problem("unauthorized", LOGIN_REFUSED)
+
+    def end(self, principal: Principal) -> None:
+        """Log out: a session ends; a token that lasts is left alone. Blocks."""
+        if principal.expires_at is not None:
+            end_session(self._tokens.state_dir, principal.id)
 
     def _wrong(self, peer: Peer, now: float) -> Problem:
         wait_s = self._failures.failed(peer.key, now)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from phoned.model import AccountState, CallState, Cause, Direction, EndCause, MediaState, Party
+from phoned.store.tokens import Scope
 
 T = TypeVar("T")
 
@@ -318,6 +319,23 @@ class Ticket(Answer):
     ticket: str
     subprotocol: str
     expires_in_s: float
+
+
+class Login(Answer):
+    """A session: ``token`` is shown this once, and is a bearer token until ``expires_at``."""
+
+    token: str
+    id: str
+    scope: Scope
+    expires_at: Moment
+
+
+class Identity(Answer):
+    """Who asks. ``expires_at`` is null for a token that lasts, and for a user of the unix socket."""
+
+    id: str
+    scope: Scope
+    expires_at: Moment | None
 
 
 class Page(Answer, Generic[T]):

@@ -13,15 +13,29 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
 from api.answers import ProblemDocument
+from api.console_files import ConsoleFiles
 from api.deps import Services
 from api.errors import MEDIA_TYPE, Problem, from_validation, problem
 from api.gate import Gate
 from api.record import Record
-from api.routes import accounts, calls, events, later, messages, network, recordings, system, verbs, webhooks
+from api.routes import (
+    accounts,
+    calls,
+    console,
+    events,
+    later,
+    login,
+    messages,
+    network,
+    recordings,
+    system,
+    verbs,
+    webhooks,
+)
 from api.security import METHODS, Policy
 
 DESCRIPTION = "Control of a headless SIP/WebRTC phone. Errors are problem documents (RFC 9457); events have a sequence."
-OPEN = ("/healthz", "/readyz")
+OPEN = (("get", "/healthz"), ("get", "/readyz"), ("post", "/v1/login"))
 _DROPPED = ("HTTPValidationError", "ValidationError")
 
 
@@ -43,6 +57,8 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         network.router,
         messages.router,
         webhooks.router,
+        login.router,
+        console.router(ConsoleFiles()),
         later.router(),
     ):
         app.include_router(router)
@@ -100,8 +116,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document["security"] = [{"token": []}]
     reference = {"$ref": "#/components/responses/Problem"}
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             operation["responses"] |= {"422": reference, "4XX": reference, "5XX": reference}
-            if path in OPEN:
+            if (method, path) in OPEN:
                 operation["security"] = []
     return document

@@ -105,12 +105,12 @@ class Gate:
 
     def _judge(self, scope: Scope) -> Problem | None:
         """Everything that the head alone decides."""
-        headers, peer, method, path = scope["headers"], _peer(scope), scope.get("method", "GET"), scope["path"]
+        headers, asking, method, path = scope["headers"], peer(scope), scope.get("method", "GET"), scope["path"]
         found = (
             security.check_size(scope["state"]["target"], headers)
             or security.check_method(method)
-            or security.check_host(peer, self.policy, headers, scope["state"]["authority"])
-            or security.check_origin(peer, self.policy, headers)
+            or security.check_host(asking, self.policy, headers, scope["state"]["authority"])
+            or security.check_origin(asking, self.policy, headers)
             or security.check_url(scope["query_string"], scope["raw_path"])
         )
         if found is not None:
@@ -118,7 +118,7 @@ class Gate:
         needed = security.required_scope(method, path)
         if needed is not None:
             now = asyncio.get_running_loop().time()
-            principal = self._access.identify(peer, headers, now, tuple(scope.get("subprotocols", ())))
+            principal = self._access.identify(asking, headers, now, tuple(scope.get("subprotocols", ())))
             if isinstance(principal, Problem):
                 return principal
             scope["state"]["principal"] = principal
@@ -142,9 +142,10 @@ def principal(scope: Scope) -> Principal:
     return found
 
 
-def _peer(scope: Scope) -> Peer:
-    peer = scope["state"].get("peer")
-    return peer if isinstance(peer, Peer) else Peer(unix=False, address="unknown")
+def peer(scope: Scope) -> Peer:
+    """Whom the request comes from."""
+    found = scope["state"].get("peer")
+    return found if isinstance(found, Peer) else Peer(unix=False, address="unknown")
 
 
 def _normalised(scope: Scope) -> Scope:

@@ -256,6 +256,12 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return [_inlined(item, definitions) for item in schema] if isinstance(schema, list) else schema
 
 
+class Login(Body):
+    """The code of a link of `phoned token --console`."""
+
+    code: Annotated[Text, Field(min_length=1, max_length=128)]
+
+
 class UseProxy(Body):
     """Which outbound proxy to use; ``auto`` leaves it to recovery."""
 

@@ -26,6 +26,12 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 TICKET_PROTOCOL = "bearer."
 
+CONSOLE_POLICY = (
+    "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""No inline script or style, nothing from elsewhere, and no text that becomes markup (Trusted Types)."""
+
 _SECRET_PARAMETERS = frozenset({"token", "access_token", "api_key", "apikey", "authorization", "bearer", "ticket"})
 _TOKEN_SHAPE = re.compile(r"phoned_[A-Za-z0-9_-]{43}")
 
@@ -237,21 +243,29 @@ _MEDIA = re.compile(r"/v1/(calls/[^/]+/streams$|streams\b)")
 
 
 def required_scope(method: str, path: str) -> Scope | None:
-    """The scope that a request needs; None for the two open paths. Unknown paths ask for what their method asks."""
-    if method in ("GET", "HEAD") and path in ("/healthz", "/readyz"):
+    """The scope that a request needs; None for what is open: health, the console's files (they tell nothing), and the
+    login, which asks for a code. Unknown paths ask for what their method asks."""
+    if method in ("GET", "HEAD") and (path in ("/healthz", "/readyz") or in_console(path)):
         return None
-    if method not in WRITES or path == "/v1/tickets":
+    if (method, path) == ("POST", "/v1/login"):
+        return None
+    if method not in WRITES or path in ("/v1/tickets", "/v1/login"):
         return "read"
     if _MEDIA.match(path):
         return "media"
     return "admin" if _ADMIN.match(path) else "call"
 
 
+def in_console(path: str) -> bool:
+    """Whether the path is the console's."""
+    return path == "/console" or path.startswith("/console/")
+
+
 def answer_headers(path: str) -> Mapping[str, str]:
     """What every answer carries. No Server, no CORS, nothing cached."""
     policy = "default-src 'none'; frame-ancestors 'none'"
-    if path == "/console" or path.startswith("/console/"):
-        policy = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    if in_console(path):
+        policy = CONSOLE_POLICY
     return {
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",

@@ -30,6 +30,8 @@ LINKS = {
     "metrics": "/metrics",
     "events_websocket": "/v1/events/ws",
     "tickets": "/v1/tickets",
+    "login": "/v1/login",
+    "console": "/console/",
     "openapi": "/openapi.json",
     "asyncapi": "/asyncapi.json",
 }

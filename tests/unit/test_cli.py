@@ -18,6 +18,7 @@ from phoned.cli.check_config import hidden, leaves
 from phoned.cli.init import account_id
 from phoned.config.load import load_config
 from phoned.errors import WrongState
+from phoned.store.logins import exchange_login
 
 ACCOUNT = """\
 [phone]
@@ -156,6 +157,27 @@ def test_token_prints_a_token_alone(phoned: Phoned, config: Path) -> None:
     assert ended.out.strip() not in kept
     assert '"read"' in kept
     assert phoned("token", "--scope", "root", "--config", str(config)).status == 2
+
+
+def test_token_prints_a_link_to_the_console_that_is_good_once(phoned: Phoned, config: Path) -> None:
+    ended = phoned("token", "--console", "--scope", "admin", "--config", str(config))
+    assert ended.status == 0
+    found = re.fullmatch(r"http://127\.0\.0\.1:8760/console/#login=(phoned_login_[\w-]{43})\n", ended.out)
+    assert found is not None
+    assert "once" in ended.err
+    state = config.parent / "state"
+    assert found[1] not in (state / "tokens.json").read_text()
+    session = exchange_login(state, found[1])
+    assert session is not None
+    assert session.scope == "admin"
+
+
+def test_without_a_port_there_is_no_console_to_link_to(phoned: Phoned, config: Path) -> None:
+    config.write_text(config.read_text() + "[api]\nport = 0\n")
+    ended = phoned("token", "--console", "--config", str(config))
+    assert ended.status == 1
+    assert "port = 8760" in ended.err
+    assert ended.out == ""
 
 
 # ---------------------------------------------------------------- run
