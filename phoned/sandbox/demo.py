@@ -27,6 +27,7 @@ from phoned.model import CallRequest, PlayRequest, RecordRequest
 from phoned.sandbox.measure import echo_of, melody, read_stereo, write_wav
 from phoned.sandbox.server import DOMAIN, USERS
 from phoned.service import installed_services
+from phoned.store.logins import CODE_LIFE, console_link, issue_login
 from phoned.store.tokens import issue_token
 
 RATE = 16_000
@@ -269,7 +270,12 @@ def _print(report: Report, heard: _Heard, as_json: bool) -> None:
 async def _stay(home: Path, port: int, say: Any) -> None:
     """Keep the phone up for a newcomer to play with, until Ctrl-C."""
     token = await asyncio.to_thread(issue_token, home / "state", "admin")
-    say("\nThe phone stays up. Try, in another terminal (Ctrl-C here ends it):\n")
+    code = await asyncio.to_thread(issue_login, home / "state", "admin")
+    minutes = round(CODE_LIFE.total_seconds() / 60)
+    say(f"\nThe phone stays up. Its console (the link is good once, within {minutes} minutes):\n")
+    say(f"  {console_link('127.0.0.1', port, code)}")
+    say("\nOr, in another terminal (Ctrl-C here ends it):\n")
+    say(f"  phoned token --console --scope admin --config {home}/phoned.toml    # another link")
     say(f"  curl -H 'Authorization: Bearer {token}' http://127.0.0.1:{port}/v1/status")
     say(f"  phonectl --socket {home}/run/api.sock call echo --wait answered")
     stop = asyncio.Event()

@@ -13,13 +13,16 @@ import pytest
 
 from tests.peers.harness.baresip import Baresip
 from tests.peers.harness.browser import Browser, Library, Page
+from tests.peers.harness.console import ConsolePage
+from tests.peers.harness.exchange import ExchangeProcess
 from tests.peers.harness.kamailio import Kamailio
 from tests.peers.harness.phone import ACCOUNT, account, phoned
 from tests.peers.harness.rtpengine import Rtpengine
-from tests.support.child import until
+from tests.support.child import free_ports, until
 from tests.support.daemon import PhonedProcess
 
 HERE = Path(__file__).parent
+StartPhone = Callable[[PhonedProcess], PhonedProcess]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,6 +71,33 @@ def browser() -> Iterator[Browser]:
         yield chromium
 
 
+@pytest.fixture(scope="session")
+def exchange() -> Iterator[ExchangeProcess]:
+    """The exchange in a box."""
+    with ExchangeProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def desk(exchange: ExchangeProcess, start_phone: StartPhone) -> PhonedProcess:
+    """A daemon with the accounts alice and bob at the exchange, and a TCP port for the console."""
+    accounts = [exchange.account("alice"), exchange.account("bob")]
+    api = {"port": free_ports(1)[0]}
+    phone = start_phone(PhonedProcess({"accounts": accounts, "api": api}, secrets=exchange.users))
+    until(lambda: all(one["state"] == "online" for one in phone.get("/v1/accounts")["data"]), "both are registered")
+    return phone
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[ConsolePage]:
+    """An empty tab. What its page complains of fails the test: a breach of the policy above all."""
+    page = ConsolePage(browser)
+    yield page
+    problems = page.problems()
+    page.close()
+    assert problems == []
+
+
 class OpenPage(Protocol):
     """Opens a registered page, closed after the test."""
 
@@ -95,9 +125,6 @@ def open_page(browser: Browser, kamailio: Kamailio) -> Iterator[OpenPage]:
 
 def gone(kamailio: Kamailio, user: str) -> bool:
     return not kamailio.contacts(user)
-
-
-StartPhone = Callable[[PhonedProcess], PhonedProcess]
 
 
 @pytest.fixture

@@ -115,6 +115,10 @@ class FakePhone:
         )
         return await self._put("call.incoming", view)
 
+    async def remote_is(self, call: str, **changes: Any) -> CallView:
+        """The far end tells more of itself."""
+        return await self._change("call.updated", call, **changes)
+
     async def first_call(self) -> str:
         """The id of the oldest call, once there is one."""
         async with self._changed:

@@ -1,15 +1,17 @@
 // What a person can do, as requests. Each says by itself when it failed; the events tell the page what came of it.
 import { post, remove } from './api.js';
-import { set } from './state.js';
+import { get, set } from './state.js';
 import { attempt } from './ui.js';
 
 const callPath = (call) => `/v1/calls/${encodeURIComponent(call.id)}`;
 const accountPath = (account) => `/v1/accounts/${encodeURIComponent(account.id)}`;
 
-// The call as the verb left it: the event may be a moment behind, and a key pressed again must see it.
+// The call as the verb left it: the event may be a moment behind, and a key pressed again must see it. Where an event
+// was quicker, it knows better.
 async function verb(call, name, body) {
+  const before = get().calls[call.id];
   const changed = await post(`${callPath(call)}/${name}`, body);
-  if (changed?.id === call.id) set((now) => ({ calls: { ...now.calls, [call.id]: changed } }));
+  set((now) => (changed?.id === call.id && now.calls[call.id] === before ? { calls: { ...now.calls, [call.id]: changed } } : null));
 }
 
 export const answer = (call) => attempt('Answer', () => verb(call, 'answer'));

@@ -91,7 +91,10 @@ function flush() {
   const snapshot = batch.find((envelope) => envelope.type === 'events.snapshot'); // the only one that is of now for sure
   const skewMs = snapshot ? Date.parse(snapshot.time) - Date.now() : next.skewMs;
   set({ ...next, skewMs, events: remember(next.events, batch) });
-  if (first) history();
+  if (first) {
+    performance.mark('phoned-ready');
+    history();
+  }
 }
 
 // What happened before this page was opened, for the lists; the state is in the snapshot already.

@@ -19,13 +19,18 @@ export const MEDIA_STATES = {
   inbound_only: 'one way', restarting: 'restarting', rebuilding: 'rebuilding', wait_signalling: 'waiting for signalling', failed: 'failed',
 };
 
+// A name may hold what turns the direction of writing or is not seen at all: it could pass for another.
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+const seen = (text) => text.replace(UNSEEN, '\ufffd');
+
 export function peerName(peer) {
-  return peer.display_name || peer.number || peer.uri;
+  return seen(peer.display_name || peer.number || peer.uri);
 }
 
 export function peerDetail(peer) {
   const shown = peer.display_name ? peer.number || peer.uri : peer.uri;
-  return shown === peerName(peer) ? '' : shown;
+  return seen(shown) === peerName(peer) ? '' : seen(shown);
 }
 
 export function clock(seconds) {

@@ -110,7 +110,8 @@ export async function attempt(what, run) {
     await run();
     return true;
   } catch (error) {
-    if (error.status !== 401) toast(`${what}: ${error.message}`, 'bad');
+    // 401 has its own dialog; 410: the call ended meanwhile, as everybody sees
+    if (error.status !== 401 && error.status !== 410) toast(`${what}: ${error.message}`, 'bad');
     return false;
   }
 }

@@ -9,6 +9,7 @@ import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
+import { consoleOperations } from './console.mjs';
 
 const [executablePath, profile] = process.argv.slice(2);
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -42,6 +43,7 @@ const browser = await chromium.launchPersistentContext(profile, {
 
 const pages = new Map();
 const operations = {
+  ...consoleOperations(browser, pages),
   async open({ page, library }) {
     const opened = await browser.newPage();
     opened.on('pageerror', (error) => process.stderr.write(`[${page}] ${error.stack ?? error}\n`));
