@@ -19,7 +19,8 @@ from phoned.store.tokens import SCOPES, Scope, check_scope, entry_of
 
 CODE_PREFIX = PREFIX + "login_"
 CODE_LIFE = timedelta(minutes=5)
-SESSION_LIFE = timedelta(hours=12)
+SESSION_LIFE = timedelta(days=30)
+"""A session ends with its browser tab; this is for a tab that nobody closes, as on a kiosk."""
 MOST_CODES = 64
 """More are not kept open: the oldest go."""
 

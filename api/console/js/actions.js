@@ -19,6 +19,7 @@ export const reject = (call) => attempt('Reject', () => verb(call, 'reject'));
 export const hangup = (call) => attempt('Hang up', () => verb(call, 'hangup'));
 export const toggleHold = (call) => attempt(call.hold.local ? 'Resume' : 'Hold', () => verb(call, call.hold.local ? 'unhold' : 'hold'));
 export const toggleMute = (call) => attempt(call.muted ? 'Unmute' : 'Mute', () => verb(call, call.muted ? 'unmute' : 'mute'));
+export const transfer = (call, body) => attempt('Hand over', () => verb(call, 'transfer', body));
 export const repair = (call) => attempt('Repair', () => verb(call, 'reinvite', { ice_restart: true }));
 export const record = (call) => attempt('Record', () => post(`${callPath(call)}/record`));
 
@@ -40,6 +41,10 @@ export const register = (account) => attempt('Register', () => post(`${accountPa
 export const unregister = (account) => attempt('Unregister', () => post(`${accountPath(account)}/unregister`));
 export const retry = (account) => attempt('Retry', () => post(`${accountPath(account)}/retry`));
 export const useProxy = (account, use) => attempt('Proxy', () => post(`${accountPath(account)}/outbound-proxy`, { use }));
+export const setDoNotDisturb = (on) => attempt('Do not disturb', async () => {
+  await (on ? post('/v1/do-not-disturb') : remove('/v1/do-not-disturb'));
+  set({ doNotDisturb: on });
+});
 export const checkNetwork = () => attempt('Check the network', () => post('/v1/network/changed'));
 
 const recordingPath = (recording) => `/v1/recordings/${encodeURIComponent(recording.id)}`;

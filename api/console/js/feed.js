@@ -1,5 +1,6 @@
 // The stream of events: a WebSocket opened with a one-use ticket, resumed with `after`, opened again for ever.
 // `link` in the state tells how it is. A daemon that has stopped in its tracks keeps its socket: it is asked over HTTP.
+import { watchAccounts } from './accounts.js';
 import { ApiError, fetchJson, post } from './api.js';
 import { get, set } from './state.js';
 import { apply, remember } from './world.js';
@@ -91,6 +92,7 @@ function flush() {
   const snapshot = batch.find((envelope) => envelope.type === 'events.snapshot'); // the only one that is of now for sure
   const skewMs = snapshot ? Date.parse(snapshot.time) - Date.now() : next.skewMs;
   set({ ...next, skewMs, events: remember(next.events, batch) });
+  if (first || batch.some(({ type }) => type.startsWith('account.'))) watchAccounts();
   if (first) {
     performance.mark('phoned-ready');
     history();
@@ -120,6 +122,7 @@ async function refresh() {
   try {
     const status = await fetchJson('/v1/status');
     set({ status, network: status.network ?? get().network });
+    set({ doNotDisturb: (await fetchJson('/v1/do-not-disturb')).do_not_disturb });
   } catch {
     // the link's own state tells of it
   }

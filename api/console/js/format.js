@@ -93,11 +93,12 @@ const PLAIN = new Set(['plane', 'cause', 'direction', 'why', 'reason', 'reasons'
 export function facts(data) {
   const shown = [];
   for (const [name, value] of Object.entries(data)) {
-    if (value === null || (typeof value === 'object' && !Array.isArray(value))) continue;
+    if (value === null || value === false || (typeof value === 'object' && !Array.isArray(value))) continue;
     const text = Array.isArray(value) ? value.join(', ') : value;
     if (PLAIN.has(name)) shown.push(String(text).replace(/_/g, ' '));
+    else if (value === true) shown.push(label(name));
     else if (name.endsWith('_ms')) shown.push(`${NAMED[name] ?? label(name)} ${milliseconds(value)}`);
-    else shown.push(`${NAMED[name] ?? label(name)} ${text}${unit(name)}`);
+    else shown.push(`${NAMED[name] ?? label(name)} ${typeof text === 'number' ? Math.round(text * 10) / 10 : text}${unit(name)}`);
   }
   return shown.join(' · ');
 }

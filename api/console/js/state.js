@@ -6,6 +6,7 @@ let state = {
   sessionOver: null, // why the session ended, while its page is still open
   link: { phase: 'connecting', attempt: 0, retryAt: null, seen: null },
   status: null,
+  doNotDisturb: null, // null: not known
   skewMs: 0, // the daemon's clock minus ours
   ready: false, // a snapshot has come
   lastSeq: null,

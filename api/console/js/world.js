@@ -41,6 +41,11 @@ export function apply(state, envelope, old = false) {
     const object = envelope.data[kind];
     if (object) next[key] = { ...next[key], [object.id]: object };
   }
+  if (envelope.type === 'account.removed') {
+    const { [envelope.data.account.id]: _, ...kept } = next.accounts;
+    next.accounts = kept;
+  }
+  if (envelope.type === 'system.do_not_disturb') next.doNotDisturb = envelope.data.do_not_disturb;
   if (envelope.data.network) next.network = envelope.data.network;
   if (envelope.type === 'system.draining' && state.status) {
     next.status = { ...state.status, draining: envelope.data.draining };

@@ -50,11 +50,17 @@ function Account({ account }) {
       <${Field} name="Flow">${registration.flow_generation || '–'}<//>
       <${Field} name="Last failure">${error ? `${error.cause}${error.sip_code ? ` (${error.sip_code})` : ''}` : 'none'}<//>
       ${error?.detail && html`<${Field} name="Detail" whole>${error.detail}<//>`}
+      ${account.mailbox && html`<${Field} name="Mailbox">${mailbox(account.mailbox)}<//>`}
       <${Field} name="Contact" mono whole>${registration.contact}<//>
     </dl>
     <${Proxy} account=${account} proxy=${proxy} />
     <${History} account=${account} />
   </article>`;
+}
+
+function mailbox({ waiting, new: fresh, old }) {
+  if (fresh === null || fresh === undefined) return waiting ? 'messages wait' : 'empty';
+  return `${fresh} new, ${old ?? 0} old`;
 }
 
 function Backoff({ wait }) {

@@ -1,5 +1,5 @@
 // One call: who, how it is, how it sounds, and what can be done with it. The same on the phone page and on its own.
-import { html } from '../lib.js';
+import { html, useState } from '../lib.js';
 import { answer, hangup, record, reject, toggleHold, toggleMute } from '../actions.js';
 import { CALL_STATES, clock, milliseconds, mosWord, number, peerDetail, peerName } from '../format.js';
 import { callLink } from '../router.js';
@@ -7,6 +7,7 @@ import { serverNow, set, use } from '../state.js';
 import { share } from '../stats.js';
 import { Action, Badge, Icon, useSeconds } from '../ui.js';
 import { isIncoming } from '../world.js';
+import { Transfer } from './transfer.js';
 
 export function CallState({ call }) {
   useSeconds(call.state !== 'ended');
@@ -63,6 +64,7 @@ export function Sound({ call }) {
 }
 
 export function CallButtons({ call, current, detail }) {
+  const [handing, setHanding] = useState(false);
   const hint = (key) => (current ? key : null);
   if (isIncoming(call)) {
     return html`<div class="call-buttons">
@@ -75,10 +77,11 @@ export function CallButtons({ call, current, detail }) {
   return html`<div class="call-buttons">
     ${active && html`<${Action} icon=${call.muted ? 'mute' : 'mic'} label=${call.muted ? 'Unmute' : 'Mute'} pressed=${call.muted} hint=${hint('M')} run=${() => toggleMute(call)} />
     <${Action} icon=${call.hold.local ? 'play' : 'pause'} label=${call.hold.local ? 'Resume' : 'Hold'} pressed=${call.hold.local} hint=${hint('O')} run=${() => toggleHold(call)} />`}
-    ${active && !detail && html`<${Action} icon="record" label="Record" run=${() => record(call)} />`}
+    ${active && !detail && html`<${Action} icon="record" label="Record" run=${() => record(call)} />
+    <button type="button" class="button" aria-expanded=${String(handing)} onClick=${() => setHanding(!handing)}><${Icon} name="transfer" /><span>Hand over</span></button>`}
     ${detail && html`<a class="button" href=${callLink(call.id)} aria-keyshortcuts=${hint('I') && 'i'}><${Icon} name="details" /><span>Details</span>${current && html`<kbd aria-hidden="true">I</kbd>`}</a>`}
     ${call.state !== 'ended' && html`<${Action} kind="danger" icon="hangup" label=${active ? 'Hang up' : 'Cancel'} hint=${hint('H')} run=${() => hangup(call)} />`}
-  </div>`;
+  </div>${handing && active && html`<${Transfer} call=${call} done=${() => setHanding(false)} />`}`;
 }
 
 export function CallCard({ call, current, many }) {

@@ -5,8 +5,8 @@ import { PAGES } from '../router.js';
 import { set, use } from '../state.js';
 
 const GROUPS = [
-  ['Calls', [['A', 'Answer'], ['X', 'Reject'], ['H', 'Hang up'], ['O', 'Hold, resume'], ['M', 'Mute, unmute'], ['I', 'Details of the call']]],
-  ['Dial pad', [['0–9 * #', 'Dial, or send tones during a call'], ['/', 'To the number'], ['Enter', 'Call'], ['Backspace', 'Erase'], ['T', 'Tones or numbers']]],
+  ['Calls', [['A', 'Answer'], ['X', 'Reject'], ['H', 'Hang up'], ['O', 'Hold, resume'], ['M', 'Mute, unmute'], ['I', 'Details of the call'], ['D', 'Do not disturb']]],
+  ['Dial pad', [['0–9 * #', 'Dial, or send tones'], ['/', 'To the number'], ['Enter', 'Call'], ['Backspace', 'Erase'], ['T', 'Tones or numbers']]],
   ['Pages', [...PAGES.map(({ key, name }) => [key.toUpperCase(), name]), ['?', 'This help'], ['Esc', 'Close, leave a field']]],
 ];
 

@@ -1,12 +1,12 @@
 // What is around every page: navigation, how the link to the daemon is, an incoming call wherever one is.
 import { html, useEffect, useRef } from '../lib.js';
-import { answer, hangup, reject, toggleHold, toggleMute } from '../actions.js';
+import { answer, hangup, reject, setDoNotDisturb, toggleHold, toggleMute } from '../actions.js';
 import { tryNow } from '../feed.js';
 import { peerDetail, peerName, time } from '../format.js';
 import { useKeys } from '../keys.js';
 import { PAGES, callLink, go, useRoute } from '../router.js';
 import { logOut } from '../session.js';
-import { get, set, use } from '../state.js';
+import { get, may, set, use } from '../state.js';
 import { Action, Icon, Toasts, useSeconds } from '../ui.js';
 import { currentCall, isIncoming, liveCalls } from '../world.js';
 import { Accounts } from './accounts.js';
@@ -67,6 +67,7 @@ function useShortcuts() {
     o: onCall(toggleHold, active),
     m: onCall(toggleMute, active),
     i: onCall((call) => { location.hash = callLink(call.id); }),
+    d: () => (get().doNotDisturb === null || !may('call') ? false : setDoNotDisturb(!get().doNotDisturb)),
     '?': () => set({ help: true }),
   });
 }
@@ -83,11 +84,21 @@ function Header({ page }) {
     </ul></nav>
     <div class="top-end">
       ${draining && html`<span class="badge warn" title="The phone takes no new calls">Draining</span>`}
+      <${Disturb} />
       <${LinkState} />
       <button type="button" class="quiet" aria-label="Keyboard shortcuts" aria-keyshortcuts="?" title="Keyboard shortcuts (?)" onClick=${() => set({ help: true })}><${Icon} name="help" /></button>
       <button type="button" class="quiet" aria-label="Log out" title="Log out" onClick=${logOut}><${Icon} name="leave" /></button>
     </div>
   </header>`;
+}
+
+function Disturb() {
+  const on = use((state) => state.doNotDisturb);
+  use((state) => state.session?.scope);
+  if (on === null) return null;
+  const name = on ? 'Do not disturb: incoming calls are refused' : 'Incoming calls ring';
+  return html`<button type="button" class=${`quiet ${on ? 'on' : ''}`} aria-label="Do not disturb" aria-pressed=${String(on)} aria-keyshortcuts="d" disabled=${!may('call')}
+    title=${`${name} (D)`} onClick=${() => setDoNotDisturb(!on)}><${Icon} name=${on ? 'silent' : 'bell'} /></button>`;
 }
 
 const LINK = {
