@@ -3,7 +3,7 @@
 import { watchAccounts } from './accounts.js';
 import { ApiError, fetchJson, post } from './api.js';
 import { get, set } from './state.js';
-import { apply, remember } from './world.js';
+import { apply, forgetOld, remember } from './world.js';
 
 const WAITS_MS = [250, 500, 1000, 2000, 4000];
 const OPEN_MS = 8000;
@@ -88,6 +88,7 @@ function flush() {
   if (!batch.length || !get().session) return;
   let next = get();
   for (const envelope of batch) next = apply(next, envelope);
+  next = forgetOld(next);
   const first = !get().ready && next.ready;
   const snapshot = batch.find((envelope) => envelope.type === 'events.snapshot'); // the only one that is of now for sure
   const skewMs = snapshot ? Date.parse(snapshot.time) - Date.now() : next.skewMs;

@@ -1,5 +1,6 @@
 // Events become state. Pure: (state, envelope) -> the changes.
 const KEPT_EVENTS = 1000;
+const KEPT_CALLS = 500;
 const BY_ID = { account: 'accounts', call: 'calls', recording: 'recordings' };
 
 const byId = (list) => Object.fromEntries(list.map((item) => [item.id, item]));
@@ -63,11 +64,18 @@ export function remember(events, more) {
   return all.slice(-KEPT_EVENTS);
 }
 
-export const LIVE = new Set(['queued', 'dialing', 'ringing', 'early_media', 'active']);
-
 export const isLive = (call) => call.state !== 'ended';
 
 const newestFirst = (a, b) => (a.created_at < b.created_at ? 1 : a.created_at > b.created_at ? -1 : 0);
+
+// A page may stay open for months: of the calls that ended the newest are kept, and with them what is known of them.
+export function forgetOld(state) {
+  const ended = endedCalls(state.calls);
+  if (ended.length <= 2 * KEPT_CALLS) return state;
+  const old = new Set(ended.slice(KEPT_CALLS).map((call) => call.id));
+  const kept = (of) => Object.fromEntries(Object.entries(of).filter(([id]) => !old.has(id)));
+  return { ...state, calls: kept(state.calls), quality: kept(state.quality), stats: kept(state.stats) };
+}
 
 export const liveCalls = (calls) => Object.values(calls).filter(isLive).sort(newestFirst);
 

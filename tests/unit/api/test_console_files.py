@@ -110,3 +110,41 @@ def test_the_wheel_takes_the_folder_along() -> None:
     ignored = (ROOT / ".gitignore").read_text().split()
     assert not [part for path in OWN for part in path.relative_to(ROOT).parts if f"{part}/" in ignored]
     assert {path.suffix for path in OWN} <= set(TYPES)
+
+
+PAIRS = (
+    *(("text", ground) for ground in ("page", "card", "raised", "chosen")),
+    *(("muted", ground) for ground in ("page", "card", "raised")),
+    *(("accent", ground) for ground in ("page", "card", "accent-soft")),
+    *((tone, f"{tone}-soft") for tone in ("ok", "warn", "bad")),
+    *((tone, "card") for tone in ("ok", "warn", "bad")),
+    ("on-accent", "accent"),
+    ("white", "go"),
+    ("white", "danger"),
+)
+ENOUGH = 4.5
+"""WCAG 2.1, 1.4.3 (AA)."""
+
+
+def colours(scheme: str) -> dict[str, str]:
+    """The variables of base.css in force with this scheme."""
+    light, _, rest = (FOLDER / "css" / "base.css").read_text().partition("@media (prefers-color-scheme: dark)")
+    dark = rest.partition("*, *::before")[0]
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", light))
+    if scheme == "dark":
+        found |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", dark))
+    return {**found, "white": "#ffffff"}
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("ink", "ground"), PAIRS)
+def test_everything_written_can_be_read(scheme: str, ink: str, ground: str) -> None:
+    known = colours(scheme)
+    bright, dim = sorted((luminance(known[ink]), luminance(known[ground])), reverse=True)
+    assert (bright + 0.05) / (dim + 0.05) >= ENOUGH

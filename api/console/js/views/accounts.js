@@ -1,5 +1,5 @@
 // Accounts: what is wished for, what is, since when, what is done about it, and over which proxy.
-import { html } from '../lib.js';
+import { html, useState } from '../lib.js';
 import { register, retry, unregister, useProxy } from '../actions.js';
 import { ACCOUNT_STATES, duration, facts, time } from '../format.js';
 import { may, serverNow, use } from '../state.js';
@@ -9,6 +9,8 @@ const GOOD = new Set(['online']);
 const BUSY = new Set(['connecting', 'registering', 'suspect', 'unregistering', 'throttled']);
 const PROXIES = ['auto', 'primary', 'backup'];
 const SHOWN = 6;
+const MANY = 12;
+const CARDS = 48;
 
 export function accountTone(account) {
   if (GOOD.has(account.state)) return 'ok';
@@ -20,11 +22,23 @@ export function Accounts() {
   const accounts = use((state) => state.accounts);
   const ready = use((state) => state.ready);
   useSeconds();
-  const list = Object.values(accounts);
-  return html`<h1>Accounts</h1>
-    ${ready && !list.length && html`<${Empty} icon="account" title="No accounts">phoned init writes a first one.<//>`}
-    <div class="cards">${list.map((account) => html`<${Account} key=${account.id} account=${account} />`)}</div>`;
+  const [words, setWords] = useState('');
+  const all = Object.values(accounts);
+  const many = all.length > MANY;
+  // of many the troubled ones come first; a few stay where they are
+  const sorted = many ? [...all].sort((a, b) => rank(a) - rank(b)) : all;
+  const needle = words.trim().toLowerCase();
+  const found = sorted.filter((account) => `${account.id} ${account.aor} ${account.state}`.toLowerCase().includes(needle));
+  const list = found.slice(0, CARDS);
+  return html`<div class="bar"><h1>Accounts</h1>${many && html`<span class="muted">${all.filter((one) => one.state === 'online').length} of ${all.length} online</span>
+      <span class="grow"></span><label class="hidden" for="account-words">Filter</label>
+      <input id="account-words" type="search" class="filter" placeholder="Filter" value=${words} onInput=${(event) => setWords(event.target.value)} maxlength="100" />`}</div>
+    ${ready && !all.length && html`<${Empty} icon="account" title="No accounts">phoned init writes a first one.<//>`}
+    <div class="cards">${list.map((account) => html`<${Account} key=${account.id} account=${account} />`)}</div>
+    ${found.length > list.length && html`<p class="muted">${found.length - list.length} more: use the filter.</p>`}`;
 }
+
+const rank = (account) => ['bad', 'warn', 'ok', ''].indexOf(accountTone(account));
 
 function Account({ account }) {
   const wait = use((state) => state.retries[account.id]);
