@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from api import answers, schemas
-from api.access import LOGIN_REFUSED
+from api.access import LOGIN_REFUSED, Principal
 from api.deps import Api, Caller, Route, answer
 from api.errors import ProblemError, problem
 from api.gate import peer
@@ -30,6 +30,8 @@ async def login(api: Api, request: Request, body: schemas.Login | None = None) -
     session = await asyncio.to_thread(api.access.exchange, body.code)
     if session is None:
         raise ProblemError(api.access.refused_login(who, now))
+    # the code has told who asks: the audit log says which session began here
+    request.scope["state"]["principal"] = Principal(id=session.id, scope=session.scope, expires_at=session.expires_at)
     return answer(session, 201)
 
 

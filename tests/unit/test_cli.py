@@ -167,6 +167,8 @@ def test_token_prints_a_link_to_the_console_that_is_good_once(phoned: Phoned, co
     assert "once" in ended.err
     state = config.parent / "state"
     assert found[1] not in (state / "tokens.json").read_text()
+    assert "phoned token --console --scope admin" in (state / "audit.log").read_text()
+    assert found[1] not in (state / "audit.log").read_text()
     session = exchange_login(state, found[1])
     assert session is not None
     assert session.scope == "admin"

@@ -145,6 +145,21 @@ async def test_logging_out_ends_the_session_and_no_token_that_lasts(running: Run
     assert (await running.tcp(lasting).get("/v1/login")).json()["expires_at"] is None
 
 
+async def test_the_audit_log_says_which_session_began_and_ended(running: Running) -> None:
+    code = await code_of(running)
+    session = (await running.tcp().post("/v1/login", json={"code": code})).json()
+    await running.tcp(session["token"]).delete("/v1/login")
+    await running.tcp().post("/v1/login", json={"code": code})
+    told = [(entry["who"], entry["what"], entry["outcome"]) for entry in running.audited]
+    assert told == [
+        (session["id"], "POST /v1/login", "ok"),
+        (session["id"], "DELETE /v1/login", "ok"),
+        ("nobody", "POST /v1/login", "unauthorized"),
+    ]
+    assert code not in str(running.audited)
+    assert session["token"] not in str(running.audited)
+
+
 async def test_who_is_behind_the_unix_socket(running: Running) -> None:
     who = (await running.unix().get("/v1/login")).json()
     assert who["scope"] == "admin"
