@@ -133,3 +133,50 @@ def test_a_call_that_cannot_be_handed_over_stays(desk: PhonedProcess, tab: Conso
     assert desk.call(call)["state"] == "active"
     tab.press("Escape")
     tab.gone("Hand echo over to")
+
+
+def test_webhooks_are_shown_tested_and_looked_into(desk: PhonedProcess, tab: ConsolePage) -> None:
+    webhook = {
+        "id": "wh_1",
+        "url": "https://example.org/phone?<b>",
+        "events": ["call.*"],
+        "enabled": True,
+        "last_status": 503,
+        "failing_since": "2026-11-21T10:00:00.000Z",
+        "disabled_reason": None,
+        "pending": 3,
+    }
+    delivery = {
+        "id": "evt_1",
+        "webhook": "wh_1",
+        "type": "call.ended",
+        "state": "pending",
+        "attempts": 2,
+        "last_status": None,
+        "last_error": "the connection was refused",
+        "created_at": "2026-11-21T10:00:00.000Z",
+        "next_attempt_at": "2026-11-21T10:05:00.000Z",
+        "finished_at": None,
+    }
+    tab.visit(login_link(desk))
+    tab.see("No calls")
+    tab.answer("**/v1/webhooks", {"data": [webhook], "next_cursor": None})
+    tab.answer("**/v1/webhooks/wh_1/deliveries*", {"data": [delivery], "next_cursor": None})
+    tab.answer("**/v1/webhooks/wh_1/test", {**delivery, "state": "delivered", "last_status": 204})
+    tab.press("w")
+    tab.see("https://example.org/phone?<b>")
+    tab.see("3 wait to be sent.")
+    tab.click("Deliveries")
+    tab.see("the connection was refused")
+    tab.click("Test")
+    tab.see("The test was taken (204).")
+    tab.shot("webhooks-one")
+
+
+def test_a_phone_without_webhooks_says_so(desk: PhonedProcess, tab: ConsolePage) -> None:
+    tab.expected += FAILED_LOADS
+    tab.visit(login_link(desk))
+    tab.see("No calls")
+    tab.answer("**/v1/webhooks", {"code": "not_implemented", "detail": "not yet"}, status=501)
+    tab.press("w")
+    tab.see("This phone has no webhooks")

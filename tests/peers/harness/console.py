@@ -98,6 +98,10 @@ class ConsolePage:
         """As F5 does."""
         self._do("reload")
 
+    def answer(self, url: str, body: object, status: int = 200) -> None:
+        """From now on requests to ``url`` (a glob) get this answer and do not reach the daemon."""
+        self._do("answer", url=url, body=body, status=status)
+
     def shot(self, name: str) -> Path:
         """A screenshot, kept in `SHOTS`."""
         SHOTS.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,11 @@ export function consoleOperations(browser, pages) {
     async evaluate({ page, expression }) { return (await pages.get(page).evaluate(expression)) ?? null; },
     async shot({ page, path, full = false }) { await pages.get(page).waitForTimeout(SHORT_MS); await pages.get(page).screenshot({ path, fullPage: full }); return null; },
     async reload({ page }) { await pages.get(page).reload(); return null; },
+    // what the daemon would answer, for what it does not have yet
+    async answer({ page, url, status = 200, body }) {
+      await pages.get(page).route(url, (route) => route.fulfill({ status, contentType: 'application/json', body: JSON.stringify(body) }));
+      return null;
+    },
     async said({ page }) { return heard.get(page); },
   };
 }
