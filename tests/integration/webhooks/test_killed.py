@@ -91,6 +91,8 @@ def _first_seq(got: list[Received]) -> int:
     return min(int(one.body["seq"]) for one in got)
 
 
+@pytest.mark.behaviour("P12")
+@pytest.mark.behaviour("P14")
 def test_two_kills_lose_no_event_and_no_order(exchange: Exchange) -> None:
     told, got = killed(exchange, times=2, seed=1)
     assert told > 20
