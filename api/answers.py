@@ -250,6 +250,44 @@ class NetworkChange(Answer):
     trigger: str | None
 
 
+class Check(Answer):
+    """One thing that the doctor looked at. ``ok`` is null when it was not run, and ``detail`` says why; ``fix`` stands
+    only with a failure. ``account`` and ``proxy``: whose way to the server it is."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    fix: str | None
+    account: str | None
+    proxy: Literal["primary", "backup"] | None
+
+
+class Doctor(Answer):
+    """What is broken, if anything. Checks in the order in which they stand on one another."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "ok": False,
+                "checks": [
+                    {
+                        "name": "tcp",
+                        "ok": False,
+                        "detail": "192.0.2.7 port 443: Connection refused",
+                        "fix": "nothing listens at edge1.example.org:443: check the port in outbound_proxy, and that"
+                        " the server runs",
+                        "account": "front",
+                        "proxy": "primary",
+                    },
+                ],
+            }
+        }
+    )
+
+    ok: bool
+    checks: list[Check]
+
+
 class Network(Answer):
     """The machine's network as the phone sees it; the newest change last."""
 

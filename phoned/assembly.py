@@ -138,18 +138,20 @@ def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()
         ice=IceOptions(
             allow_loopback=media.allow_loopback,
             relay_only=media.relay_only,
-            stun_server=_stun(media.stun[0]) if media.stun else None,
-            turn_server=_turn(media.turn[0], turn_secrets[0]) if media.turn and turn_secrets else None,
+            stun_server=stun_of(media.stun[0]) if media.stun else None,
+            turn_server=turn_of(media.turn[0], turn_secrets[0]) if media.turn and turn_secrets else None,
         ),
     )
 
 
-def _stun(url: str) -> tuple[str, int]:
+def stun_of(url: str) -> tuple[str, int]:
+    """Host and port of ``stun:host[:port]``."""
     parts = urlsplit(f"//{url.partition(':')[2]}")
     return parts.hostname or "", parts.port or STUN_PORT
 
 
-def _turn(server: TurnConfig, secret: Secret) -> TurnServer:
+def turn_of(server: TurnConfig, secret: Secret) -> TurnServer:
+    """A TURN server as the media part wants it."""
     scheme, _, rest = server.url.partition(":")
     parts = urlsplit(f"//{rest}")
     return TurnServer(

@@ -99,6 +99,11 @@ class Configuration:
         self._services[name] = (service, config)
 
     @property
+    def config(self) -> Config:
+        """What is in force of the files."""
+        return self._loaded.config
+
+    @property
     def _configured(self) -> frozenset[str]:
         return frozenset(account.id for account in self._loaded.config.accounts)
 

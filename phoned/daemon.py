@@ -28,6 +28,8 @@ from phoned.config.schema import Config
 from phoned.config.secrets import read_secret_file
 from phoned.config.types import Secret
 from phoned.configuration import Configuration
+from phoned.doctor.parts import Patient
+from phoned.doctor.resident import Resident
 from phoned.errors import PhonedError, UnavailableError
 from phoned.events import EventBus
 from phoned.lifecycle import Lifecycle
@@ -36,7 +38,7 @@ from phoned.media.continuation import Continuation
 from phoned.media.engine import MediaEngine
 from phoned.media.events import MediaEvent
 from phoned.media.session import MediaSession
-from phoned.model import RecordingView
+from phoned.model import AccountView, RecordingView
 from phoned.notify import Notifier
 from phoned.phases import Phase, Phases
 from phoned.phone import DO_NOT_DISTURB, Phone
@@ -255,6 +257,7 @@ class Daemon:
             calls=self.calls,
             bus=self.bus,
             network=self.roaming,
+            doctor=Resident(lambda: self._reread(self._loaded), self._patient, self._account_view),
             recordings_dir=config.media.recordings_dir,
             version=version("phoned"),
             node=socket.gethostname(),
@@ -299,6 +302,14 @@ class Daemon:
         self._dial_policy.change(config.dial)
         self.calls.incoming.change(config.incoming, config.auto_answer.callers)
         self._session_options = session_options_of(config.media, turn_secrets)
+
+    def _patient(self) -> Patient:
+        accounts = tuple(self.roster.wanted.values())
+        return Patient(config=self.configuration.config, state_dir=self._loaded.state_dir, accounts=accounts)
+
+    def _account_view(self, account: str) -> AccountView | None:
+        found = self.accounts.get(account)
+        return None if found is None else found.view()
 
     async def _end_calls(self) -> None:
         if self._handing_over:

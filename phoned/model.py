@@ -472,6 +472,27 @@ class DtmfRequest:
     gap_ms: int = 60
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckView:
+    """One thing that the doctor looked at. ``ok`` None: it was not run, and ``detail`` says why."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    fix: str | None = None
+    """What to do about it; only of a failed check."""
+    account: str | None = None
+    proxy: Literal["primary", "backup"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorView:
+    """What the doctor found. ``ok``: nothing failed."""
+
+    ok: bool
+    checks: tuple[CheckView, ...]
+
+
 Step = PlayRequest | RecordRequest | DtmfRequest
 """One thing to do when media flows (``on_answer``)."""
 

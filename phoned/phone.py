@@ -21,6 +21,7 @@ from phoned.model import (
     AccountView,
     CallRequest,
     CallView,
+    DoctorView,
     DtmfRequest,
     MessageRequest,
     MessageView,
@@ -61,6 +62,12 @@ class ConfigurationDesk(Protocol):
     async def delete_account(self, account: str, *, drain: bool = False) -> AccountView | None: ...
 
 
+class Doctor(Protocol):
+    """What the phone asks of its doctor."""
+
+    async def examine(self) -> DoctorView: ...
+
+
 class Phone:
     """The object behind `PhoneControl`. Built by the daemon; finds the one concerned and passes the verb on."""
 
@@ -71,6 +78,7 @@ class Phone:
         calls: CallManager,
         bus: EventBus,
         network: NetworkWatch,
+        doctor: Doctor,
         recordings_dir: Path,
         version: str,
         node: str,
@@ -80,6 +88,7 @@ class Phone:
         self._calls = calls
         self._bus = bus
         self._network = network
+        self._doctor = doctor
         self._recordings_dir = recordings_dir
         self._version = version
         self._node = node
@@ -145,6 +154,10 @@ class Phone:
         if self.configuration is None or self.leaving:
             raise Draining("the daemon is starting or stopping")
         return self.configuration
+
+    async def doctor(self) -> DoctorView:
+        """See `PhoneControl`."""
+        return await self._doctor.examine()
 
     # --- accounts
 

@@ -19,6 +19,7 @@ from phoned.model import (
     AccountView,
     CallRequest,
     CallView,
+    DoctorView,
     DtmfRequest,
     MessageRequest,
     MessageView,
@@ -71,6 +72,11 @@ class PhoneControl(Protocol):
     async def delete_account(self, account: str, *, drain: bool = False) -> AccountView | None:
         """Unregister such an account and forget it. With calls up raises `WrongState`, or (``drain``) lets it go when
         they have ended, and returns it as it is. Raises `NotFound`."""
+        ...
+
+    async def doctor(self) -> DoctorView:
+        """Look at everything that a call needs, within about a minute. Raises `WrongState` while another examination
+        runs."""
         ...
 
     def accounts(self) -> tuple[AccountView, ...]: ...

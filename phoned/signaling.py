@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from phoned.model import Cause
 from phoned.sip.account import AccountParameters, FlowParameters
 from phoned.sip.events import (
+    BindingsTold,
     Event,
     FlowSuspect,
     MessagesWaiting,
@@ -34,7 +35,13 @@ from phoned.transport.flow import Flow
 log = logging.getLogger(__name__)
 
 AccountEvent = (
-    Registered | RegistrationFailed | Unregistered | RegistrationIdentityChanged | FlowSuspect | MessagesWaiting
+    Registered
+    | RegistrationFailed
+    | Unregistered
+    | BindingsTold
+    | RegistrationIdentityChanged
+    | FlowSuspect
+    | MessagesWaiting
 )
 
 MAX_TURNS = 10_000

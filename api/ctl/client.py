@@ -16,6 +16,9 @@ import httpx
 OK, ERROR, USAGE, UNREACHABLE, NOT_FOUND, WRONG_STATE, NOT_ANSWERED, AUTH, TIMEOUT = range(9)
 BAD_CONFIGURATION = 78
 
+BAD_CONFIGURATION = 78
+PROBE_S = 5.0
+
 _BY_STATUS = {
     401: AUTH,
     404: NOT_FOUND,
@@ -100,16 +103,18 @@ def find_target(unix: str | None, url: str | None, token_file: Path | None, envi
 class Client:
     """One daemon. Every method raises `Failure` when it did not work."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, timeout_s: float = 30.0) -> None:
         self._target = target
         if target.socket:
-            _probe(target.socket)
+            _probe(target.socket, min(PROBE_S, timeout_s))
         headers = {"Accept": "application/json"}
         if target.token:
             headers["Authorization"] = f"Bearer {target.token}"
         transport = httpx.HTTPTransport(uds=target.socket) if target.socket else None
         base = "http://localhost" if target.socket else _checked(target.url or "")
-        self._http = httpx.Client(transport=transport, base_url=base, headers=headers, timeout=30.0, trust_env=False)
+        self._http = httpx.Client(
+            transport=transport, base_url=base, headers=headers, timeout=timeout_s, trust_env=False
+        )
 
     def close(self) -> None:
         """Give the connection back."""
@@ -188,10 +193,10 @@ def _checked(url: str) -> str:
     return url
 
 
-def _probe(path: str) -> None:
+def _probe(path: str, timeout_s: float) -> None:
     """Whether somebody listens there: says plainly what is wrong where httpx would not."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(5.0)
+        probe.settimeout(timeout_s)
         try:
             probe.connect(path)
         except PermissionError as error:

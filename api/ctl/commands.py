@@ -4,22 +4,16 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from api.ctl import output
-from api.ctl.client import ERROR, UNREACHABLE, USAGE, Failure
+from api.ctl import complete, output
+from api.ctl.arguments import AccountName, AnyCall, Call, FromAccount, Json
+from api.ctl.client import ERROR, USAGE, Failure
+from api.ctl.follow import follow as following
 from api.ctl.session import Options, app, command, segment, session
-
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")]
-Call = Annotated[str | None, typer.Argument(help="The call's id; may be left out when only one call fits.")]
-AccountName = Annotated[str, typer.Argument(help="The account's id.")]
-
-RECONNECT_S = 60.0
-"""How long `events --follow` looks for a daemon that went away."""
 
 
 @app.callback()
@@ -75,7 +69,7 @@ def unregister(context: typer.Context, account: AccountName, as_json: Json = Fal
 def call(
     context: typer.Context,
     to: Annotated[str, typer.Argument(help="A SIP URI, a name at the account's domain, or a number like +49...")],
-    account: Annotated[str | None, typer.Option(help="The account; may be left out when there is one.")] = None,
+    account: FromAccount = None,
     wait: Annotated[
         Literal["none", "ringing", "answered"], typer.Option(help="Return when it rings or is answered.")
     ] = "none",
@@ -209,7 +203,7 @@ def play(
 def record(
     context: typer.Context,
     call: Call = None,
-    stop: Annotated[str | None, typer.Option(help="Stop this recording.")] = None,
+    stop: Annotated[str | None, typer.Option(help="Stop this recording.", autocompletion=complete.recordings)] = None,
     format_: Annotated[Literal["wav", "opus"], typer.Option("--format")] = "wav",
     channels: Annotated[Literal["stereo", "mixed"], typer.Option()] = "stereo",
     as_json: Json = False,
@@ -224,7 +218,7 @@ def record(
 
 
 @command("stats")
-def stats(context: typer.Context, call: Call = None, as_json: Json = False) -> None:
+def stats(context: typer.Context, call: AnyCall = None, as_json: Json = False) -> None:
     """How good the call sounds."""
     on = session(context, as_json)
     on.show(on.client.get(f"/v1/calls/{on.only_call(call, 'active')}/stats"), output.pairs)
@@ -233,7 +227,7 @@ def stats(context: typer.Context, call: Call = None, as_json: Json = False) -> N
 @command("trace")
 def trace(
     context: typer.Context,
-    call: Call = None,
+    call: AnyCall = None,
     pcap: Annotated[Path | None, typer.Option(help="Write a capture that Wireshark opens to this file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -256,7 +250,7 @@ def message(
     context: typer.Context,
     to: Annotated[str, typer.Argument(help="A number or a SIP address.")],
     text: Annotated[str, typer.Argument(help="What to say.")],
-    account: Annotated[str | None, typer.Option(help="From which account, when there are several.")] = None,
+    account: FromAccount = None,
     as_json: Json = False,
 ) -> None:
     """Send text."""
@@ -279,22 +273,10 @@ def events(
         for item in on.client.get("/v1/events", after=after, limit=limit)["data"]:
             on.show(item, output.event)
         return
-    lost_at: float | None = None
-    while True:
-        try:
-            for item in on.client.follow(after):
-                if lost_at is not None:
-                    output.note("phonectl: connected again")
-                    lost_at = None
-                after = item.get("seq", item["data"].get("last_seq", after))
-                on.show(item, output.event)
-        except Failure as failure:
-            # the first attempt must work; later ones may find a daemon that is being restarted
-            if failure.code != UNREACHABLE or after is None:
-                raise
-            if lost_at is not None and time.monotonic() - lost_at > RECONNECT_S:
-                raise
-        if lost_at is None:
-            output.note("phonectl: connection lost, looking for the daemon")
-            lost_at = time.monotonic()
-        time.sleep(1.0)
+    for item in following(
+        on.client,
+        after,
+        lost=lambda: output.note("phonectl: connection lost, looking for the daemon"),
+        back=lambda: output.note("phonectl: connected again"),
+    ):
+        on.show(item, output.event)

@@ -9,7 +9,16 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_COLOURS = {"online": "32", "active": "32", "ended": "2", "backoff": "33", "suspect": "33", "auth_failed": "31"}
+_COLOURS = {
+    "online": "32",
+    "active": "32",
+    "ok": "32",
+    "FAIL": "31",
+    "ended": "2",
+    "backoff": "33",
+    "suspect": "33",
+    "auth_failed": "31",
+}
 
 
 def emit(value: object, *, as_json: bool, text: str) -> None:
@@ -114,3 +123,23 @@ def event(item: Mapping[str, Any]) -> str:
         else:
             parts.append(f"{name}={value}")
     return f"{item['time']}  {item.get('seq', '-')!s:>6}  {item['type']:<24}  {clean(' '.join(parts))}"
+
+
+def diagnosis(view: Mapping[str, Any]) -> str:
+    """What the doctor found: every check, then what is broken and its fix."""
+    marks = {True: "ok", False: "FAIL", None: "-"}
+    rows = [(marks[check["ok"]], check["name"], whose(check), check["detail"]) for check in view["checks"]]
+    broken = [check for check in view["checks"] if check["ok"] is False]
+    lines = [table(("", "CHECK", "ACCOUNT", "FOUND"), rows), ""]
+    if not broken:
+        return "\n".join((*lines, "nothing is broken"))
+    lines.append("1 thing is broken:" if len(broken) == 1 else f"{len(broken)} things are broken:")
+    for check in broken:
+        lines.append(f"  {clean(' '.join(filter(None, (check['name'], whose(check)))))}: {clean(check['detail'])}")
+        lines.append(f"    fix: {clean(check['fix'])}")
+    return "\n".join(lines)
+
+
+def whose(check: Mapping[str, Any]) -> str:
+    """The account, and whether it is about its backup proxy."""
+    return f"{check['account'] or ''}{' backup' if check['proxy'] == 'backup' else ''}"

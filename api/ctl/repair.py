@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from api.ctl import output
+from api.ctl import complete, output
+from api.ctl.arguments import Call, Json
 from api.ctl.session import command, segment, session
-
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")]
 
 
 @command("network")
@@ -29,7 +28,10 @@ def network(
 @command("retry")
 def retry(
     context: typer.Context,
-    account: Annotated[str | None, typer.Argument(help="The account; may be left out when there is one.")] = None,
+    account: Annotated[
+        str | None,
+        typer.Argument(help="The account; may be left out when there is one.", autocompletion=complete.accounts),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Try to register now, whatever the back-off says."""
@@ -41,7 +43,7 @@ def retry(
 @command("reinvite")
 def reinvite(
     context: typer.Context,
-    call: Annotated[str | None, typer.Argument(help="The call's id; may be left out when only one call fits.")] = None,
+    call: Call = None,
     ice_restart: Annotated[bool, typer.Option("--ice-restart", help="Look for another path for the media.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -43,11 +43,11 @@ class Session:
 
     def __init__(self, client: Client, as_json: bool) -> None:
         self.client = client
-        self._as_json = as_json
+        self.as_json = as_json
 
     def show(self, value: Any, text: Callable[[Any], str]) -> None:
         """``value`` as JSON or as ``text`` has it."""
-        output.emit(value, as_json=self._as_json, text="" if self._as_json else text(value))
+        output.emit(value, as_json=self.as_json, text="" if self.as_json else text(value))
 
     def verb(self, call: str, verb: str, body: Mapping[str, Any] | None = None) -> None:
         """Do something with a call and show it."""

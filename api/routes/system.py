@@ -105,6 +105,14 @@ async def reload(api: Api) -> Response:
     return answer(await api.phone.reload())
 
 
+@router.post("/v1/doctor", response_model=answers.Doctor, tags=["system"])
+async def doctor(api: Api) -> Response:
+    """Look at everything that a call needs and name what is broken, with its fix: what `phoned doctor` does, by the
+    phone itself and of what it goes by. Takes seconds, at most about a minute; disturbs no call and no registration.
+    409 while another examination runs."""
+    return answer(await api.phone.doctor())
+
+
 @router.post("/v1/tickets", response_model=answers.Ticket, status_code=201, tags=["system"])
 async def tickets(api: Api, caller: Caller) -> Response:
     """A one-use pass for a browser's WebSocket, with the rights of whoever asks."""

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from phoned.cli import audit, check_config, demo, init, run, sandbox, token
+from phoned.cli import audit, check_config, demo, doctor, init, run, sandbox, token
 from phoned.cli.common import fail
 from phoned.config.report import EXIT_STATUS, ConfigError
 from phoned.errors import PhonedError
@@ -28,6 +28,7 @@ def build() -> typer.Typer:
     app.callback()(_common)
     app.command("run")(run.command)
     app.command("check-config")(check_config.command)
+    app.command("doctor")(doctor.command)
     app.command("init")(init.command)
     app.command("token")(token.command)
     app.command("audit")(audit.command)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from phoned.cli.common import ConfigOption, fail
+from phoned.cli.files import NewFile, write_all
 
 
 def command(
@@ -26,25 +27,63 @@ def command(
     ] = None,
     no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing; what is missing is an error.")] = False,
     config: ConfigOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace existing files; the old ones are kept beside them (.bak).")
+    ] = False,
+    examine: Annotated[bool, typer.Option("--doctor/--no-doctor", help="Try it out afterwards.")] = True,
 ) -> None:
-    """Write a configuration for one account. The password goes to a file of its own, readable by you alone."""
+    """Write a configuration for one account. The password goes to a file of its own, readable by you alone.
+
+    Then the doctor tries whether it works. Its findings do not change the exit code: 0 says that the files are written;
+    'phoned doctor' tells by its own."""
     path = config or default_path()
     if path.exists() and not force:
         raise typer.Exit(fail(f"{path} exists: use --force to replace it, or --config for another file"))
     if no_input and (url is None or user is None):
         raise typer.Exit(fail("--no-input needs --url and --user", status=2))
-    url = url or typer.prompt("Server (wss://...)", err=True)
-    user = user or typer.prompt("User (alice or alice@example.org)", err=True)
-    secret, secret_path = _secret(path, user, password_file, no_input)
+    url = _with_scheme(url) if url is not None else typer.prompt("Server (wss://...)", value_proc=_server, err=True)
+    user = user or str(typer.prompt("User (alice or alice@example.org)", err=True))
+    own = path.parent / f"{account_id(user.removeprefix('sip:'))}.secret"
+    if own.exists() and not force and password_file in (None, "-") and not (no_input and password_file is None):
+        hint = f"--password-file {own} uses it, --force replaces it (the old one is kept)"
+        raise typer.Exit(fail(f"{own} exists: {hint}"))
+    secret, secret_path = _secret(own, password_file, no_input)
     if audio is None:
         audio = not no_input and typer.confirm("Use this machine's sound device?", default=False, err=True)
     text = render(url=url, user=user, secret_path=secret_path, audio=audio, beside=path.parent)
     _check(text, path)
-    _write(path, text, secret, secret_path)
-    print(path)
-    note = "phoned run" if config is None else f"phoned run --config {path}"
-    print(f"written. Next: {note}", file=sys.stderr)
+    for kept in _write(path, text, secret, secret_path):
+        print(f"kept the old file as {kept}", file=sys.stderr)
+    print(path, flush=True)
+    if examine:
+        _try_out(path)
+    run = "phoned run" if config is None else f"phoned run --config {path}"
+    print(f"written. Next: {run}", file=sys.stderr)
+
+
+def _try_out(path: Path) -> None:
+    """What the doctor says, as a note."""
+    from phoned.cli import doctor
+
+    if doctor.run(path, as_json=False, notes=True) != 0:
+        print(f"mend that, then try again: phoned doctor --config {path}", file=sys.stderr)
+
+
+def _with_scheme(text: str) -> str:
+    """``edge.example.org/ws`` is what people type."""
+    return text if "://" in text else f"wss://{text}"
+
+
+def _server(text: str) -> str:
+    """What was typed, as a URL that the configuration takes; else it is asked again."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from phoned.config.accounts import WebSocketUrl
+
+    try:
+        return str(TypeAdapter(WebSocketUrl).validate_python(_with_scheme(text.strip())))
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def default_path() -> Path:
@@ -78,11 +117,10 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=True)  # a JSON string in ASCII is a TOML basic string
 
 
-def _secret(path: Path, user: str, password_file: str | None, no_input: bool) -> tuple[str | None, Path | None]:
+def _secret(own: Path, password_file: str | None, no_input: bool) -> tuple[str | None, Path | None]:
     """The password that must be written, if any, and the file that holds it or will."""
     from phoned.config.secrets import BadSecret, read_secret_file
 
-    own = path.parent / f"{account_id(user.removeprefix('sip:'))}.secret"
     if password_file == "-":
         password = sys.stdin.readline().rstrip("\r\n")
         if not password:
@@ -131,15 +169,14 @@ def _daemons_group(path: Path) -> int | None:
         return None
 
 
-def _write(path: Path, text: str, secret: str | None, secret_path: Path | None) -> None:
-    """The secret first, so that the configuration never names a file that is not there."""
-    from phoned.store.atomic import write_atomically
-
+def _write(path: Path, text: str, secret: str | None, secret_path: Path | None) -> list[Path]:
+    """Both files or none, the secret first, so that the configuration never names a file that is not there. Returns
+    where old ones went."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    files = []
     if secret is not None and secret_path is not None:
-        group = _daemons_group(path)
-        write_atomically(secret_path, f"{secret}\n".encode(), mode=0o600)
-        if group is not None:  # the system's daemon is not root, and must be able to read it
-            os.chown(secret_path, -1, group)
-            secret_path.chmod(0o640)
-    write_atomically(path, text.encode(), mode=0o644)
+        group = _daemons_group(path)  # the system's daemon is not root, and must be able to read it
+        mode = 0o600 if group is None else 0o640
+        files.append(NewFile(path=secret_path, content=f"{secret}\n".encode(), mode=mode, group=group))
+    files.append(NewFile(path=path, content=text.encode(), mode=0o644))
+    return write_all(files)

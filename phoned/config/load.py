@@ -88,7 +88,8 @@ def find_config(explicit: Path | None, environ: Mapping[str, str], system: Path 
         if candidate.exists():
             return candidate
     message = "no configuration: run `phoned init`, or name a file with --config"
-    raise ConfigError([Problem(origin=Origin(source=" or ".join(map(str, candidates))), key="", message=message)])
+    origin = Origin(source=" or ".join(map(str, candidates)))
+    raise ConfigError([Problem(origin=origin, key="", message=message)], absent=True)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
@@ -214,7 +215,7 @@ def _bad_secret_files(files: list[tuple[Location, Path]], origin: Callable[[Loca
         try:
             read_secret_file(path)
         except BadSecret as error:
-            yield Problem(origin=origin(location), key=dotted(location), message=error.detail)
+            yield Problem(origin=origin(location), key=dotted(location), message=error.detail, secret_fix=error.fix)
 
 
 def _passwords(
@@ -232,7 +233,8 @@ def _passwords(
         except BadSecret as error:
             if account.credential is not None:  # a bad file has been reported with the other secret files
                 location = ("accounts", index, "credential")
-                problems.append(Problem(origin=origin(location), key=dotted(location), message=error.detail))
+                key = dotted(location)
+                problems.append(Problem(origin=origin(location), key=key, message=error.detail, secret_fix=error.fix))
 
 
 def _place_in_files(problem: Problem) -> tuple[str, int]:

@@ -40,6 +40,8 @@ class Problem:
     origin: Origin
     key: str
     message: str
+    secret_fix: str | None = None
+    """A secret's file or credential cannot be used: what helps. None: it is the value that is wrong."""
 
     def __str__(self) -> str:
         return ": ".join(part for part in (str(self.origin), self.key, self.message) if part)
@@ -50,8 +52,10 @@ class ConfigError(UsageError):
 
     code = "bad_configuration"
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, absent: bool = False) -> None:
         self.problems = tuple(problems)
+        self.absent = absent
+        """There is no file at all."""
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

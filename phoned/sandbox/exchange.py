@@ -15,7 +15,7 @@ from phoned.sandbox.bridge import Bridge
 from phoned.sandbox.delay import Delay
 from phoned.sandbox.faults import Faults
 from phoned.sandbox.lines import LINES, Line, MediaFactory
-from phoned.sandbox.registrar import Registrar, caller_of
+from phoned.sandbox.registrar import Binding, Registrar, caller_of
 from phoned.signaling import AccountEvent, Signaling, SystemRandom
 from phoned.sip import events as sip
 from phoned.sip.accessors import cseq, to
@@ -66,6 +66,10 @@ class Exchange:
         self.signaling.close()
         await self._tasks.close()
 
+    def binding(self, user: str) -> Binding | None:
+        """Where a user is reached now."""
+        return self._registrar.binding(user, asyncio.get_running_loop().time())
+
     # --- sockets
 
     def on_message(self, flow: Flow, data: bytes) -> None:
@@ -106,7 +110,8 @@ class Exchange:
             answer = self._registrar.challenge(request, now)
             if answer is None:
                 answer = self._registrar.register(request, flow.generation, now)
-                if answer.status == 200 and user is not None and self._registrar.binding(user, now) is not None:
+                bound = self._registrar.binding(user, now) if user is not None else None
+                if answer.status == 200 and user is not None and bound is not None and bound.flow == flow.generation:
                     self._adopt(user, flow)
             return answer
         if user is None or not self._registrar.knows(user):

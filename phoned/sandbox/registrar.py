@@ -107,7 +107,9 @@ class Registrar:
             seconds = int(asked) if asked and asked.isdecimal() and len(asked) < 10 else expires(request)
             seconds = DEFAULT_EXPIRES_S if seconds is None else seconds
             if seconds == 0:
-                self._bindings.pop(user, None)
+                bound = self.binding(user, now)
+                if bound is not None and bound.contact == str(contact.uri):  # another phone's binding is not his to end
+                    del self._bindings[user]
             elif seconds < LEAST_EXPIRES_S:
                 response = self._answer(request, 423, "Interval Too Brief")
                 response.headers.add("Min-Expires", str(LEAST_EXPIRES_S))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import ssl
 from http import HTTPStatus
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -36,10 +37,11 @@ KEEP_ALIVE = b"\r\n\r\n"
 class ServerFlow:
     """One phone's socket, as `phoned.transport.flow.Flow`."""
 
-    transport: TransportName = "WS"
-
-    def __init__(self, connection: ServerConnection, generation: int, faults: Faults) -> None:
+    def __init__(
+        self, connection: ServerConnection, generation: int, faults: Faults, transport: TransportName = "WS"
+    ) -> None:
         self.generation = generation
+        self.transport: TransportName = transport
         self.is_open = True
         self.last_received = 0.0
         self._connection = connection
@@ -101,11 +103,13 @@ class Sandbox:
         self._generations = itertools.count(1)
         self._flows: set[ServerFlow] = set()
         self._server: Server | None = None
+        self._transport: TransportName = "WS"
         self._engine = MediaEngine(EngineOptions())
         self._tasks = Tasks("sandbox", self._on_crash)
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen; returns the URL."""
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> str:
+        """Listen, with TLS where a context is given; returns the URL."""
+        self._transport = "WS" if tls is None else "WSS"
         await self._engine.start()
         options = SessionOptions(ice=IceOptions(addresses=(host,), allow_loopback=True))
         self.exchange = Exchange(
@@ -118,6 +122,7 @@ class Sandbox:
             self._serve,
             host,
             port,
+            ssl=tls,
             subprotocols=[SIP],
             process_request=self._admit,
             compression=None,
@@ -126,7 +131,7 @@ class Sandbox:
             close_timeout=1,
         )
         taken = next(iter(self._server.sockets)).getsockname()[1]
-        return f"ws://{host}:{taken}/"
+        return f"{self._transport.lower()}://{host}:{taken}/"
 
     async def stop(self) -> None:
         """Close every socket and the port."""
@@ -157,7 +162,7 @@ class Sandbox:
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
-        flow = ServerFlow(connection, next(self._generations), self.faults)
+        flow = ServerFlow(connection, next(self._generations), self.faults, self._transport)
         self._flows.add(flow)
         writing = self._tasks.spawn(f"write-{flow.generation}", flow.write())
         try:

@@ -46,6 +46,8 @@ class AccountParameters:
     call_id: str | None = None
     cseq: int = 0
     expires_s: int = 120
+    asks_only: bool = False
+    """REGISTER only asks which bindings there are (RFC 3261 10.2.3), and binds nothing: for diagnosis."""
     in_dialog_auth: InDialogAuth = "407"
     allow_unregistered_incoming: bool = False
     """Take calls over an adopted flow that is not registered: for peers without a registrar."""

@@ -92,6 +92,7 @@ class AccountCore:
             instance_id=instance_id,
             reg_id=parameters.reg_id,
             expires_s=parameters.expires_s,
+            asks_only=parameters.asks_only,
             display_name=parameters.display_name,
             contact_user=parameters.contact_user,
             contact_host=parameters.contact_host,

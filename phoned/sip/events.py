@@ -111,6 +111,15 @@ class Unregistered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BindingsTold:
+    """A REGISTER that only asks was answered with 200: the Contacts of the AOR, ours or anybody's."""
+
+    account: AccountId
+    flow: FlowId
+    contacts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrationIdentityChanged:
     """Call-ID and CSeq to persist before they are needed again."""
 
@@ -367,6 +376,7 @@ Event = (
     Registered
     | RegistrationFailed
     | Unregistered
+    | BindingsTold
     | RegistrationIdentityChanged
     | MessagesWaiting
     | DescriptionWanted

@@ -17,12 +17,13 @@ from enum import StrEnum
 from typing import Protocol
 
 from phoned.errors import AtCapacity
-from phoned.sip.accessors import min_expires, retry_after
+from phoned.sip.accessors import min_expires, readable_contacts, retry_after
 from phoned.sip.auth import ChallengeOutcome, DigestClient
 from phoned.sip.binding import MOST_EXPIRES_S, read_binding
 from phoned.sip.challenge import Challenge, Credentials, challenges
 from phoned.sip.events import (
     AccountId,
+    BindingsTold,
     Event,
     Registered,
     RegistrationFailed,
@@ -93,6 +94,8 @@ class RegistrationParameters:
     secret: str | None = field(default=None, repr=False)
     route: tuple[str, ...] = ()
     user_agent: str | None = None
+    asks_only: bool = False
+    """See `AccountParameters.asks_only`."""
     timeout_s: float | None = None
     """How long one REGISTER may stay unanswered; None: Timer F."""
 
@@ -114,9 +117,10 @@ class _Attempt:
 class Registration:
     """Driven by the user agent core: `register`, `unregister`, and the events of its transactions.
 
-    Returns `events.Registered`, `RegistrationFailed`, `Unregistered`, and `RegistrationIdentityChanged` after each
-    REGISTER that was queued. Every attempt that is not superseded ends with exactly one of the first three. Whoever
-    persists the identity lazily must restore a CSeq with room for what may have been sent since.
+    Returns `events.Registered` (`BindingsTold` where it only asks), `RegistrationFailed`, `Unregistered`, and
+    `RegistrationIdentityChanged` after each REGISTER that was queued. Every attempt that is not superseded ends with
+    exactly one of the first. Whoever persists the identity lazily must restore a CSeq with room for what may have been
+    sent since.
     """
 
     def __init__(
@@ -240,12 +244,13 @@ class Registration:
         headers.add("To", str(to))
         headers.add("Call-ID", self.call_id)
         headers.add("CSeq", f"{self.cseq} REGISTER")
-        contact = NameAddr(uri=self._contact).with_parameter("+sip.instance", f"<{parameters.instance_id}>")
         outbound = attempt.flow != self._without_outbound
-        if outbound:
-            contact = contact.with_parameter("reg-id", str(parameters.reg_id))
-        headers.add("Contact", str(contact.with_parameter("expires", str(attempt.expires_s))))
-        headers.add("Expires", str(attempt.expires_s))
+        if not parameters.asks_only:
+            contact = NameAddr(uri=self._contact).with_parameter("+sip.instance", f"<{parameters.instance_id}>")
+            if outbound:
+                contact = contact.with_parameter("reg-id", str(parameters.reg_id))
+            headers.add("Contact", str(contact.with_parameter("expires", str(attempt.expires_s))))
+            headers.add("Expires", str(attempt.expires_s))
         headers.add("Supported", "path, gruu, outbound" if outbound else "path, gruu")
         if parameters.user_agent:
             headers.add("User-Agent", parameters.user_agent)
@@ -278,6 +283,10 @@ class Registration:
         return self._failed(attempt, FailureCause.REFUSED, response)
 
     def _accepted(self, attempt: _Attempt, response: Response) -> list[Event]:
+        if self._parameters.asks_only:
+            self._attempt = None
+            told = tuple(str(each.uri) for each in readable_contacts(response))
+            return [BindingsTold(account=self._account, flow=attempt.flow, contacts=told)]
         if attempt.expires_s == 0:
             self._attempt = None
             return [Unregistered(account=self._account, flow=attempt.flow)]

@@ -81,3 +81,16 @@ def _owner(descriptor: int) -> str:
     """`` (process 123)`` as far as the file tells."""
     text = os.read(descriptor, 32).strip()
     return f" (process {int(text)})" if text.isdigit() else ""
+
+
+def owner_alive(state_dir: Path) -> bool:
+    """Whether the process that locked this directory last still lives. Takes no lock, so that whoever starts meanwhile
+    gets it; a number that another process has got since is taken for the owner. Blocks."""
+    try:
+        number = int((state_dir / FILE).read_text())
+        os.kill(number, 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True

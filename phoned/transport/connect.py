@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -21,7 +21,7 @@ from typing import Any
 
 from phoned.model import Cause
 from phoned.tasks import Tasks
-from phoned.transport.flow import Address, FlowError, FlowTarget, HttpProxy
+from phoned.transport.flow import Address, DialStep, FlowError, FlowTarget, HttpProxy
 from phoned.transport.resolver import Endpoint, Resolver
 
 EYEBALLS_S = 0.25
@@ -95,16 +95,26 @@ class Attempt:
 
 
 async def connect(
-    host: str, port: int, target: FlowTarget, resolver: Resolver, attempt: Attempt, steps: StepDeadlines
+    host: str,
+    port: int,
+    target: FlowTarget,
+    resolver: Resolver,
+    attempt: Attempt,
+    steps: StepDeadlines,
+    on_step: Callable[[DialStep], None],
 ) -> socket.socket:
-    """A connected, non-blocking socket towards ``host:port``, through the target's proxy if it has one."""
+    """A connected, non-blocking socket towards ``host:port``, through the target's proxy if it has one. ``on_step``
+    hears each step as it begins."""
     proxy = target.http_proxy
     first = Address(proxy.host, proxy.port) if proxy else Address(host, port)
+    on_step(DialStep.DNS)
     endpoints = _usable(await resolver.resolve(first.host, first.port, attempt.left(steps.dns_s)), target)
+    on_step(DialStep.TCP)
     async with attempt.step(f"TCP connection to {first}", steps.tcp_s):
         sock = await _race(endpoints, target)
     if proxy is None:
         return sock
+    on_step(DialStep.PROXY)
     try:
         async with attempt.step(f"CONNECT by HTTP proxy {first}", steps.proxy_s):
             await _ask_proxy(sock, proxy, str(Address(host, port)))

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Protocol
 
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
@@ -17,22 +18,51 @@ from websockets.uri import parse_uri
 from phoned.errors import InvalidValue
 from phoned.model import Cause
 from phoned.transport.connect import Attempt, StepDeadlines, cause_of, connect, explain
-from phoned.transport.flow import FlowError, FlowListener, FlowTarget
+from phoned.transport.flow import DialStep, FlowError, FlowListener, FlowTarget
 from phoned.transport.resolver import Resolver
 from phoned.transport.tls import Contexts
 from phoned.transport.websocket import WebSocketFlow
 
 
+class DialWatch(Protocol):
+    """Who wants to know how far a dial came, for diagnosis."""
+
+    def on_step(self, step: DialStep) -> None:
+        """This step begins. When the dial fails, the last one that began is the one that failed."""
+        ...
+
+    def on_flow(self, flow: WebSocketFlow) -> None:
+        """TCP is connected. What becomes known later (certificate, the server's date) is read from ``flow``."""
+        ...
+
+
+class Unwatched:
+    """Nobody wants to know."""
+
+    def on_step(self, step: DialStep) -> None:
+        """Nothing."""
+
+    def on_flow(self, flow: WebSocketFlow) -> None:
+        """Nothing."""
+
+
 class WebSocketDialer:
-    """Dials WebSocket flows (`phoned.transport.flow.Dialer`). One for the process."""
+    """Dials WebSocket flows (`phoned.transport.flow.Dialer`). One for the process; a ``watch`` hears of one dial at a
+    time, so whoever gives one has a dialer of its own."""
 
     def __init__(
-        self, *, generations: Iterator[int], resolver: Resolver | None = None, steps: StepDeadlines | None = None
+        self,
+        *,
+        generations: Iterator[int],
+        resolver: Resolver | None = None,
+        steps: StepDeadlines | None = None,
+        watch: DialWatch | None = None,
     ) -> None:
         self._generations = generations
         self._resolver = resolver or Resolver()
         self._steps = steps or StepDeadlines()
         self._contexts = Contexts()
+        self._watch = watch or Unwatched()
 
     async def dial(self, target: FlowTarget, listener: FlowListener, *, deadline_s: float) -> WebSocketFlow:
         try:
@@ -42,13 +72,17 @@ class WebSocketDialer:
         if uri.user_info is not None:
             raise InvalidValue("no user and password in the URL of a proxy")
         attempt = Attempt(deadline_s)
-        sock = await connect(uri.host, uri.port, target, self._resolver, attempt, self._steps)
+        watch = self._watch
+        sock = await connect(uri.host, uri.port, target, self._resolver, attempt, self._steps, watch.on_step)
         flow = WebSocketFlow(generation=next(self._generations), uri=uri, target=target, listener=listener)
+        watch.on_flow(flow)
         try:
             if uri.secure:
+                watch.on_step(DialStep.TLS)
                 await self._start_tls(flow, sock, uri.host, target, attempt)
             else:
                 await asyncio.get_running_loop().create_connection(lambda: flow, sock=sock)
+            watch.on_step(DialStep.UPGRADE)
             async with attempt.step(f"WebSocket upgrade at {uri.host}", self._steps.upgrade_s):
                 await flow.upgrade()
             flow.hand_over()
@@ -68,7 +102,8 @@ class WebSocketDialer:
                 await loop.create_connection(lambda: flow, sock=sock, ssl=context, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             self._contexts.forget(target.tls)
-            raise FlowError(Cause.TLS, f"certificate of {host}: {error.verify_message}") from None
+            detail = f"certificate of {host}: {error.verify_message}"
+            raise FlowError(Cause.TLS, detail, certificate_error=error.verify_code) from None
         except ssl.SSLError as error:
             raise FlowError(Cause.TLS, f"TLS with {host}: {error.reason or error}") from None
         except OSError as error:

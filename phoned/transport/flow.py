@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -44,11 +45,19 @@ class FlowError(UnavailableError):
     code = "flow"
 
     def __init__(
-        self, cause: Cause, detail: str = "", *, status: int | None = None, retry_after_s: float | None = None
+        self,
+        cause: Cause,
+        detail: str = "",
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        certificate_error: int | None = None,
     ) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
         self.cause = cause
         self.status = status
+        self.certificate_error = certificate_error
+        """OpenSSL's X509_V_ERR_... number, when the certificate was not believed."""
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.detail}" if self.detail else str(self.cause)
@@ -97,6 +106,16 @@ class FlowTarget:
             return host == "localhost" or ipaddress.ip_address(host).is_loopback
         except ValueError:
             return False
+
+
+class DialStep(StrEnum):
+    """What a dial does, in this order. A proxy is not always asked, and ``ws://`` has no TLS."""
+
+    DNS = "dns"
+    TCP = "tcp"
+    PROXY = "proxy"
+    TLS = "tls"
+    UPGRADE = "upgrade"
 
 
 class Flow(Protocol):

@@ -73,6 +73,11 @@ class WebSocketFlow(asyncio.Protocol):
         self.transport: TransportName = "WSS" if uri.secure else "WS"
         self.local = Address("", 0)
         self.remote = Address("", 0)
+        self.certificate: bytes | None = None
+        """What the server showed (DER), once TLS is up; believed or not is the policy's matter."""
+        self.tls_version: str | None = None
+        self.server_date: str | None = None
+        """The Date of its answer to the upgrade, also of a refusal."""
         self._loop = asyncio.get_running_loop()
         self.last_received = self._loop.time()
         self._transport: asyncio.Transport | None = None
@@ -159,7 +164,8 @@ class WebSocketFlow(asyncio.Protocol):
         """Check the server's key, then ask for the upgrade. Raises `FlowError`."""
         tls: ssl.SSLObject | None = self._io.get_extra_info("ssl_object")
         if tls is not None:
-            check_pins(tls.getpeercert(binary_form=True), self._target.tls.pin_sha256)
+            self.certificate, self.tls_version = tls.getpeercert(binary_form=True), tls.version()
+            check_pins(self.certificate, self._target.tls.pin_sha256)
         self._frames.send_request(self._frames.connect())
         self._flush()
         await self._upgraded
@@ -252,6 +258,7 @@ class WebSocketFlow(asyncio.Protocol):
             self._on_close()
 
     def _on_response(self, response: Response) -> None:
+        self.server_date = next(iter(response.headers.get_all("Date")), None)
         if self._frames.handshake_exc is not None:
             return
         if self._frames.subprotocol != _SIP:

@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 
 class Certificate:
-    """A self-signed certificate for ``names``, written to ``directory``."""
+    """A self-signed certificate for ``names``, written to ``directory``. ``early``: valid from next week."""
 
-    def __init__(self, directory: Path, *names: str, expired: bool = False, label: str = "server") -> None:
+    def __init__(
+        self, directory: Path, *names: str, expired: bool = False, early: bool = False, label: str = "server"
+    ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
         now = datetime.now(UTC)
@@ -28,7 +30,7 @@ class Certificate:
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=30))
+            .not_valid_before(now + timedelta(days=7 if early else -30))
             .not_valid_after(now + timedelta(days=-1 if expired else 30))
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .sign(key, hashes.SHA256())

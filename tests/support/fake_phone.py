@@ -22,6 +22,7 @@ from phoned.model import (
     CallRequest,
     CallState,
     CallView,
+    DoctorView,
     DtmfRequest,
     EndCause,
     EndView,
@@ -45,6 +46,7 @@ from phoned.model import (
     TraceView,
     Wait,
 )
+from tests.support.doctor import WELL
 
 EPOCH = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 _CAUSES = {486: EndCause.BUSY, 600: EndCause.BUSY, 603: EndCause.REJECTED, 404: EndCause.NOT_FOUND}
@@ -76,6 +78,7 @@ class FakePhone:
         """What accounts were put with."""
         self.reloaded = ReloadView()
         """What the next reload comes to."""
+        self.diagnosis = WELL
         self.network_generation = 1
         self.refusal: errors.PhonedError | None = None
         self.traces: dict[str, TraceView] = {}
@@ -192,6 +195,10 @@ class FakePhone:
     async def network_changed(self) -> NetworkView:
         self.network_generation += 1
         return self.network()
+
+    async def doctor(self) -> DoctorView:
+        self._ask_far_end()
+        return self.diagnosis
 
     async def drain(self, on: bool) -> PhoneStatus:
         if on != self.draining:

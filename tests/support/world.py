@@ -41,6 +41,7 @@ from phoned.sip.account import Limits
 from phoned.sip.user_agent import UserAgent
 from phoned.store.identity import IdentityStore, RegistrationIdentity
 from phoned.tasks import Tasks
+from tests.support.doctor import FakeDoctor
 from tests.support.network import LTE, OFFLINE, WIFI, FakeSource
 from tests.support.simulated_exchange import DOMAIN, SimulatedExchange
 from tests.support.simulated_media import MediaPath, SimulatedMedia
@@ -133,6 +134,7 @@ class SimulatedDaemon:
             calls=self.calls,
             bus=self.bus,
             network=self.roaming,
+            doctor=FakeDoctor(),
             recordings_dir=Path("/nonexistent"),
             version="0",
             node="n",

@@ -73,7 +73,7 @@ def test_version_and_help(phoned: Phoned) -> None:
     assert re.fullmatch(r"phoned \d+\.\d+\.\d+\S*\n", phoned("--version").out)
     shown = phoned("--help")
     assert shown.status == 0
-    for command in ("run", "check-config", "init", "token", "demo", "sandbox"):
+    for command in ("run", "check-config", "doctor", "init", "token", "demo", "sandbox"):
         assert command in shown.out
     assert "emergency" in shown.out
     assert phoned("no-such-command").status == 2
@@ -219,7 +219,7 @@ def test_init_without_questions_writes_what_run_takes(phoned: Phoned, tmp_path: 
     secret.chmod(0o600)
     file = tmp_path / "new" / "phoned.toml"
     ended = phoned(
-        "init", "--no-input", "--url", "wss://edge.example.org/ws", "--user", "alice@example.org",
+        "init", "--no-input", "--no-doctor", "--url", "wss://edge.example.org/ws", "--user", "alice@example.org",
         "--password-file", str(secret), "--audio", "--config", str(file),
     )  # fmt: skip
     assert (ended.status, ended.out) == (0, f"{file}\n")
@@ -239,7 +239,7 @@ def test_init_without_questions_writes_what_run_takes(phoned: Phoned, tmp_path: 
 def test_init_asks_and_keeps_the_password_in_a_file_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "phoned.toml"
     answers = "wss://edge.example.org/ws\nalice\nhush-hush\ny\n"
-    result = CliRunner().invoke(cli.build(), ["init", "--config", str(file)], input=answers)
+    result = CliRunner().invoke(cli.build(), ["init", "--no-doctor", "--config", str(file)], input=answers)
     assert result.exit_code == 0
     assert "hush-hush" not in result.output
     assert "hush-hush" not in file.read_text()
@@ -251,7 +251,18 @@ def test_init_asks_and_keeps_the_password_in_a_file_of_its_own(tmp_path: Path) -
 
 
 def test_init_reads_a_password_from_stdin(tmp_path: Path) -> None:
-    arguments = ["init", "--no-input", "--url", "wss://e/", "--user", "sip:bob@e", "--password-file", "-", "--config"]
+    arguments = [
+        "init",
+        "--no-input",
+        "--no-doctor",
+        "--url",
+        "wss://e/",
+        "--user",
+        "sip:bob@e",
+        "--password-file",
+        "-",
+        "--config",
+    ]
     result = CliRunner().invoke(cli.build(), [*arguments, str(tmp_path / "a.toml")], input="from stdin\n")
     assert result.exit_code == 0
     assert (tmp_path / "bob.secret").read_text() == "from stdin\n"
@@ -262,7 +273,7 @@ def test_init_reads_a_password_from_stdin(tmp_path: Path) -> None:
 
 def test_init_refuses_what_cannot_work_and_writes_nothing(phoned: Phoned, tmp_path: Path) -> None:
     file = tmp_path / "phoned.toml"
-    base = ("init", "--no-input", "--config", str(file))
+    base = ("init", "--no-input", "--no-doctor", "--config", str(file))
     assert phoned(*base).status == 2
     assert phoned(*base, "--url", "https://x", "--user", "a").status == 78
     ended = phoned(*base, "--url", "wss://x/", "--user", "a", "--password-file", str(tmp_path / "none"))
@@ -276,6 +287,25 @@ def test_init_refuses_what_cannot_work_and_writes_nothing(phoned: Phoned, tmp_pa
     assert "wss://x/" in file.read_text()
     assert phoned(*base, "--force", "--url", "wss://y/", "--user", "a").status == 0
     assert "wss://y/" in file.read_text()
+
+
+def test_init_loses_no_file_that_was_there(tmp_path: Path) -> None:
+    file, secret = tmp_path / "phoned.toml", tmp_path / "alice.secret"
+    secret.write_text("of another phone")
+    arguments = ["init", "--no-doctor", "--config", str(file)]
+    answers = "edge.example.org/ws\nalice\nhush-hush\nn\n"
+    result = CliRunner().invoke(cli.build(), arguments, input=answers)
+    assert result.exit_code == 1
+    assert "--force replaces it (the old one is kept)" in result.stderr
+    assert not file.exists()
+    file.write_text("old")
+    result = CliRunner().invoke(cli.build(), [*arguments, "--force"], input=answers)
+    assert result.exit_code == 0
+    assert f"kept the old file as {file}.bak" in result.stderr
+    assert (tmp_path / "phoned.toml.bak").read_text() == "old"
+    assert (tmp_path / "alice.secret.bak").read_text() == "of another phone"
+    assert secret.read_text() == "hush-hush\n"
+    assert 'outbound_proxy = "wss://edge.example.org/ws"' in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from phoned.tasks import Tasks
 from phoned.transport.flow import FlowTarget
 from tests.support.accounts import Listener
 from tests.support.calls import CallWorld, raised, settle, virtual
+from tests.support.doctor import FakeDoctor
 from tests.support.flows import FakeDialer, FakeSignaling
 
 
@@ -61,6 +62,7 @@ class Desk(CallWorld):
             calls=self.manager,
             bus=self.bus,
             network=FakeNetwork(),
+            doctor=FakeDoctor(),
             recordings_dir=recordings,
             version="1",
             node="n",

@@ -133,3 +133,21 @@ def test_an_old_nonce_is_stale_and_not_wrong() -> None:
     assert answer is not None
     assert answer.status == 401
     assert "stale=true" in (answer.headers.get("WWW-Authenticate") or "").lower()
+
+
+def test_only_the_contact_that_is_named_is_removed() -> None:
+    gate = registrar()
+    gate.register(request(), 1, 0.0)
+    answer = gate.register(request(contact="<sip:other@h.invalid>;expires=0"), 2, 0.0)
+    assert answer.status == 200
+    assert gate.binding("alice", 0) is not None
+
+
+def test_a_question_changes_nothing_and_is_answered_with_the_binding() -> None:
+    gate = registrar()
+    gate.register(request(), 1, 0.0)
+    answer = gate.register(request(contact=None), 2, 0.0)
+    assert (answer.headers.get("Contact") or "").startswith("<sip:x@h.invalid>")
+    binding = gate.binding("alice", 0)
+    assert binding is not None
+    assert binding.flow == 1

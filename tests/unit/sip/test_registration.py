@@ -6,7 +6,7 @@ import pytest
 
 from phoned.errors import InvalidValue
 from phoned.sip.accessors import cseq, via_top
-from phoned.sip.events import Registered, RegistrationFailed, Unregistered
+from phoned.sip.events import BindingsTold, Registered, RegistrationFailed, Unregistered
 from phoned.sip.message import response_to
 from phoned.sip.registration import CSEQ_LIMIT, FailureCause, Registration, RegistrationParameters
 from phoned.sip.transaction_layer import TransactionLimits
@@ -330,3 +330,27 @@ def test_first_hop_without_outbound_gets_a_plain_binding() -> None:
 def test_expires_is_never_less_than_a_second() -> None:
     assert Bench().register(expires_s=0).headers.get("Expires") == "1"
     assert Bench().register(expires_s=300).headers.get("Expires") == "300"
+
+
+# --- a REGISTER that only asks
+
+
+def test_a_question_binds_nothing_and_brings_every_binding_that_can_be_read() -> None:
+    bench = Bench(asks_only=True)
+    sent = bench.register()
+    assert not {"Contact", "Expires"} & {name for name, _ in sent.headers}
+    listed = ("Contact", "<sip:a@h1>;expires=5, <nonsense>, <sip:b@h2>")
+    assert bench.answer(sent, 200, listed, bound=False) == [
+        BindingsTold(account="a1", flow=1, contacts=("sip:a@h1", "sip:b@h2"))
+    ]
+    assert bench.registration.in_flight is None
+
+
+def test_a_question_is_answered_with_credentials_like_any_register() -> None:
+    bench = Bench(asks_only=True)
+    sent = bench.register()
+    bench.answer(sent, 401, ("WWW-Authenticate", 'Digest realm="r", nonce="n", qop="auth"'))
+    again = bench.sent()
+    assert "Authorization" in again.headers
+    assert "Contact" not in again.headers
+    assert bench.answer(again, 200, bound=False) == [BindingsTold(account="a1", flow=1, contacts=())]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phoned.errors import UnavailableError
-from phoned.store.lock import EXIT_STATUS, FILE, AlreadyRunning, StateLock
+from phoned.store.lock import EXIT_STATUS, FILE, AlreadyRunning, StateLock, owner_alive
 
 
 def test_the_second_one_hears_who_has_it_and_what_to_do(tmp_path: Path) -> None:
@@ -129,3 +129,21 @@ def test_a_process_that_we_start_does_not_inherit_it(tmp_path: Path) -> None:
         with StateLock(tmp_path):
             pass
         child.kill()
+
+
+def test_whether_the_owner_lives_is_asked_without_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not owner_alive(tmp_path)
+    with StateLock(tmp_path):
+        assert owner_alive(tmp_path)
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    (tmp_path / FILE).write_bytes(gone.stdout)
+    assert not owner_alive(tmp_path)
+    (tmp_path / FILE).write_text("nonsense")
+    assert not owner_alive(tmp_path)
+
+    def denied(number: int, what: int) -> None:
+        raise PermissionError
+
+    (tmp_path / FILE).write_text("1")
+    monkeypatch.setattr(os, "kill", denied)
+    assert owner_alive(tmp_path)  # another user's
