@@ -74,6 +74,16 @@ class Terminal:
                 raise TimeoutError(f"{text!r} was not shown; this was: {self.shown!r}")
         return self.shown[began:]
 
+    def interrupt(self, times: int = 20) -> int:
+        """Ctrl-C until it ends, as a person would: CPython misses one that comes while readline draws its prompt."""
+        for _ in range(times):
+            self.type("\x03")
+            try:
+                return self.wait(1.0)
+            except TimeoutError:
+                pass
+        return self.wait(1.0)
+
     def until_hidden(self, timeout_s: float = 30.0) -> None:
         """Wait until what is typed is not shown: what comes before that is thrown away."""
         deadline = time.monotonic() + timeout_s

@@ -157,8 +157,7 @@ def test_ctrl_c_at_any_question_leaves_nothing(tmp_path: Path, question: str) ->
             if asked == question:
                 break
             terminal.type(answer)
-        terminal.type("\x03")
-        assert terminal.wait() != 0
+        assert terminal.interrupt() != 0
     assert os.listdir(tmp_path) == []
 
 
