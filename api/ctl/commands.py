@@ -139,9 +139,17 @@ def unhold(context: typer.Context, call: Call = None, as_json: Json = False) -> 
 def transfer(
     context: typer.Context,
     to: Annotated[str | None, typer.Argument(help="Whom the far end shall call.")] = None,
-    call: Annotated[str | None, typer.Option(help="The call's id; may be left out when only one call fits.")] = None,
+    call: Annotated[
+        str | None,
+        typer.Option(help="The call's id; may be left out when only one call fits.", autocompletion=complete.calls),
+    ] = None,
     replaces: Annotated[
-        str | None, typer.Option(metavar="CALL", help="Instead: the call whose far end it shall talk to.")
+        str | None,
+        typer.Option(
+            metavar="CALL",
+            help="Instead: the call whose far end it shall talk to.",
+            autocompletion=complete.calls,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -14,7 +14,7 @@ import typer
 from api.ctl import output
 from api.ctl.arguments import Json
 from api.ctl.board import Board
-from api.ctl.client import Client, Failure
+from api.ctl.client import ERROR, Client, Failure
 from api.ctl.follow import follow
 from api.ctl.screen import Screen
 from api.ctl.session import command, session
@@ -43,6 +43,8 @@ class Feed:
                 self._facts.put(item)
         except Failure as failure:
             self._facts.put(failure)
+        except (ValueError, KeyError, TypeError):
+            self._facts.put(Failure(ERROR, "these are no events of phoned", "check --url"))
         except RuntimeError:
             pass  # the client was closed under us: the command is over
 

@@ -73,12 +73,12 @@ class _Teller:
     def begins(self, what: str) -> None:
         """A part is waited for."""
         if self._live:
-            self._note(f"  ...   {what}")
+            self._progress(f"  ...   {what}")
 
     def found(self, check: CheckView) -> None:
         """A line of the table."""
         if self._live:
-            self._note("")
+            self._progress("")
         mark = {True: "ok", False: "FAIL", None: "-"}[check.ok]
         self._say(f"{self._coloured(mark)}  {check.name:<13}  {about(check):<12}  {_shown(check.detail)}")
 
@@ -97,7 +97,7 @@ class _Teller:
     def _say(self, text: str) -> None:
         print(text, file=self._out, flush=True)
 
-    def _note(self, text: str) -> None:
+    def _progress(self, text: str) -> None:
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
 

@@ -135,7 +135,7 @@ class Registrar:
             allow_refer=False,
             user_agent=f"phoned-doctor/{version('phoned')}",
         )
-        return replace(made, asks_only=asks_only, expires_s=EXPIRES_S)
+        return replace(made, asks_only=asks_only, expires_s=EXPIRES_S, mailbox=False, allow_refer=False)
 
     def on_account_event(self, event: AccountEvent) -> None:
         """What came of a REGISTER."""
