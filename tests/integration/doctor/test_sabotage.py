@@ -260,6 +260,16 @@ async def test_a_server_that_hangs_up_in_the_upgrade(clinic: Clinic) -> None:
     assert "names its SIP-over-WebSocket port" in (check.fix or "")
 
 
+async def test_a_check_that_crashes_takes_nothing_down(clinic: Clinic) -> None:
+    def crash(account: str) -> None:
+        raise RuntimeError("a bug")
+
+    await clinic.open()
+    clinic.around = replace(clinic.around, account=crash)
+    check = only_broken(await clinic.examine())
+    assert (check.name, check.detail) == ("register", "the check itself crashed")
+
+
 async def test_when_the_time_is_up_the_rest_is_not_run(clinic: Clinic) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,35 @@ async def test_an_error_of_the_disk_is_told(tmp_path: Path, number: int) -> None
     check = await looked(tmp_path, free=fail)
     assert check.ok is False
     assert os.strerror(number) in check.detail
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EROFS, "mount it writable"),
+        (errno.EACCES, "chown -R"),
+        (errno.EIO, "[phone] state_dir"),
+    ],
+)
+async def test_a_directory_that_takes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fix: str
+) -> None:
+    def refuse(**options: object) -> None:
+        raise OSError(number, os.strerror(number), str(tmp_path))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    check = await looked(tmp_path)
+    assert check.ok is False
+    assert fix in (check.fix or "")
+
+
+async def test_a_directory_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *arguments, **options: False)
+    check = await looked(tmp_path / "later")
+    assert check.ok is False
+    assert "may not write" in check.detail
 
 
 async def test_a_disk_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
