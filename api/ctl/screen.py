@@ -57,13 +57,13 @@ class Screen:
     def _take(self) -> None:
         if self._keys:
             self._mode = termios.tcgetattr(sys.stdin.fileno())
-            tty.setcbreak(sys.stdin.fileno())
+            tty.setcbreak(sys.stdin.fileno(), termios.TCSANOW)
         _write(ENTER)
 
     def _give_back(self) -> None:
         _write(LEAVE)
         if self._mode is not None:
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._mode)
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._mode)
 
     def _on_end(self, number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
