@@ -14,6 +14,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal
 
+from phoned.findings import CheckView as CheckView
+from phoned.findings import DoctorView as DoctorView
+
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -470,27 +473,6 @@ class DtmfRequest:
     method: DtmfMethod = "auto"
     duration_ms: int = 100
     gap_ms: int = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckView:
-    """One thing that the doctor looked at. ``ok`` None: it was not run, and ``detail`` says why."""
-
-    name: str
-    ok: bool | None
-    detail: str
-    fix: str | None = None
-    """What to do about it; only of a failed check."""
-    account: str | None = None
-    proxy: Literal["primary", "backup"] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorView:
-    """What the doctor found. ``ok``: nothing failed."""
-
-    ok: bool
-    checks: tuple[CheckView, ...]
 
 
 Step = PlayRequest | RecordRequest | DtmfRequest
