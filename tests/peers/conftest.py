@@ -83,7 +83,11 @@ def desk(exchange: ExchangeProcess, start_phone: StartPhone) -> PhonedProcess:
     """A daemon with the accounts alice and bob at the exchange, and a TCP port for the console."""
     accounts = [exchange.account("alice"), exchange.account("bob")]
     api = {"port": free_ports(1)[0]}
-    phone = start_phone(PhonedProcess({"accounts": accounts, "api": api}, secrets=exchange.users))
+    phone = start_phone(
+        PhonedProcess(
+            {"accounts": accounts, "api": api, "network": {"allow_private": ["127.0.0.0/8"]}}, secrets=exchange.users
+        )
+    )
     until(lambda: all(one["state"] == "online" for one in phone.get("/v1/accounts")["data"]), "both are registered")
     return phone
 

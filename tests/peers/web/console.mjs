@@ -47,6 +47,6 @@ export function consoleOperations(browser, pages) {
       await pages.get(page).route(url, (route) => route.fulfill({ status, contentType: 'application/json', body: JSON.stringify(body) }));
       return null;
     },
-    async said({ page }) { return heard.get(page); },
+    async said({ page }) { return heard.get(page) ?? []; },
   };
 }
