@@ -109,6 +109,7 @@ class TestCalls:
         tab.see("No calls")
         tab.press("/")
         tab.type("bob")
+        assert tab.evaluate("document.getElementById('number').value") == "bob"
         tab.press("Enter")
         tab.see_role("region", "Incoming call")
         tab.press("a")

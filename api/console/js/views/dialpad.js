@@ -78,7 +78,8 @@ export function DialPad() {
   };
   const erase = () => setNumber((get().dialed ?? '').slice(0, -1));
   const toField = () => {
-    setMode('number');
+    if (field.current) field.current.focus(); // at once: what is typed next is meant for it
+    else setMode('number');
     setTimeout(() => field.current?.focus(), 0);
   };
   useKeys({
