@@ -43,7 +43,7 @@ class Services:
     audit: Audit
     webhooks: Callable[[], WebhookControl]
     """Raises `UnavailableError` while no service has them."""
-    idempotency: Idempotency = field(default_factory=Idempotency)
+    idempotency: Idempotency
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False
     keepalive_s: float = 15.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 
 from uvicorn import Config, Server
 
@@ -17,11 +18,13 @@ from api.config import ApiConfig
 from api.deps import Services
 from api.gate import Gate
 from api.http import KEEP_ALIVE_S, HttpProtocol, WebSocketProtocol
+from api.idempotency import Idempotency
 from api.listeners import BACKLOG, Listeners, open_listeners
 from api.metrics import Metrics
 from api.security import MAX_BODY, MAX_HEAD, Policy
+from phoned.errors import NotFound
 from phoned.events import Subscription
-from phoned.service import Context
+from phoned.service import Context, PhoneControl
 from phoned.store.tokens import TokenStore
 
 log = logging.getLogger(__name__)
@@ -56,6 +59,8 @@ class RunningApi:
         access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s)
         metrics = Metrics(context.phone, context.bus, self._events, lambda: context.webhooks)
         metrics.start()
+        idempotency = Idempotency(context.keys, partial(_is_known, context.phone))
+        await idempotency.load()
         self.services = Services(
             phone=context.phone,
             bus=context.bus,
@@ -63,6 +68,7 @@ class RunningApi:
             metrics=metrics,
             audit=context.audit,
             webhooks=lambda: context.webhooks,
+            idempotency=idempotency,
         )
         self._gate = build_app(self.services, self._policy(), version=context.phone.status().version)
         self._server = _Server(self._gate)
@@ -102,6 +108,14 @@ class RunningApi:
         await server.close(budget_s)
         await self.services.metrics.stop()
         self._listeners.close()
+
+
+def _is_known(phone: PhoneControl, call: str) -> bool:
+    try:
+        phone.call(call)
+    except NotFound:
+        return False
+    return True
 
 
 def _name(address: object) -> str:

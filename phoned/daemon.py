@@ -20,6 +20,7 @@ from typing import Any
 
 from phoned.accounts.registry import Accounts
 from phoned.assembly import engine_options_of, recovered_view, session_options_of
+from phoned.calls.ended import EndedCalls
 from phoned.calls.journal import CallJournal
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
@@ -147,6 +148,7 @@ class Daemon:
             await self._start_store()
             await self._start_phone()
             self._register(with_calls=True)  # these lose audio meanwhile; the others wait until services can take calls
+            await self.calls.ended.load()
             for name, plugin in self._plugins.items():
                 await self._start_service(name, plugin)
         except BaseException:
@@ -192,6 +194,8 @@ class Daemon:
         await dialogs.open()
         self.journal = CallJournal(dialogs)
         phases.add(Phase.STORE, "journal", self.journal.close, BUDGET_S)
+        self.ended = EndedCalls(SqliteKeyValue(self.database, "calls"))
+        phases.add(Phase.STORE, "ended calls", self.ended.close, BUDGET_S)
         self.bus = EventBus(SqliteEventLog(self.database), node=socket.gethostname())
         await self.bus.start()
         phases.add(Phase.TASKS, "tasks", self._tasks.close, BUDGET_S)
@@ -240,6 +244,7 @@ class Daemon:
             bus=self.bus,
             repair_policy=lambda account: self.roster.repair_policy(account),
             journal=self.journal,
+            ended=self.ended,
             trace=trace,
         )
         self.calls.incoming.change(config.incoming, config.auto_answer.callers)

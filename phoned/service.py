@@ -199,6 +199,10 @@ class KeyValue(Protocol):
 
     async def delete(self, key: str) -> None: ...
 
+    async def items(self, prefix: str) -> dict[str, bytes]:
+        """All values whose keys begin with ``prefix``."""
+        ...
+
 
 class Secrets(Protocol):
     """Secret material by file or systemd credential; never printed, never kept by the caller longer than needed."""

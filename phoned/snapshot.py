@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Literal
 
 from phoned.clock import rfc3339, wall_clock
@@ -9,6 +10,9 @@ from phoned.ids import new_id
 from phoned.model import CallState
 from phoned.plain import plain
 from phoned.service import PhoneControl
+
+ENDED = 50
+"""There may be thousands, and they have a list of their own."""
 
 
 def snapshot(
@@ -18,9 +22,11 @@ def snapshot(
     *,
     ended_calls: bool = True,
 ) -> dict[str, Any]:
-    """An envelope without a number of its own. Events up to ``last_seq`` are in it."""
+    """An envelope without a number of its own. Events up to ``last_seq`` are in it; of the calls that ended the newest."""
     status = plain(phone.status())
-    calls = (call for call in phone.calls() if ended_calls or call.state is not CallState.ENDED)
+    calls = phone.calls()
+    up = [call for call in calls if call.state is not CallState.ENDED]
+    ended = (call for call in calls if ended_calls and call.state is CallState.ENDED)
     return {
         "id": new_id("evt"),
         "type": type_,
@@ -28,7 +34,7 @@ def snapshot(
         "node": status["node"],
         "data": {
             "accounts": status["accounts"],
-            "calls": plain(tuple(calls)),
+            "calls": plain([*up, *islice(ended, ENDED)]),
             "network": status["network"],
             "last_seq": last_seq,
         },

@@ -18,6 +18,7 @@ from api.schemas import CallId, PlaceCall
 from api.trace import PCAP, TEXT, best, ladder, pcap
 from phoned import errors
 from phoned.clock import rfc3339
+from phoned.ids import new_id
 from phoned.model import CallState, CallView, Direction
 from phoned.plain import plain
 
@@ -25,12 +26,12 @@ BINARY = {"type": "string", "format": "binary"}
 router = APIRouter(prefix="/v1/calls", route_class=Route, tags=["calls"])
 
 
-def placing(api: Services, body: PlaceCall, id_: str | None = None) -> Callable[[], Awaitable[str]]:
-    """The act of placing this call, for `Idempotency.once`."""
-    request = body.value(id_)
+def placing(api: Services, body: PlaceCall) -> Callable[[str | None], Awaitable[str]]:
+    """The act of placing this call under an id, for `Idempotency.once`."""
+    body.value(None)  # what is wrong with it is told before anything is kept
 
-    async def place() -> str:
-        return (await api.phone.place_call(request, body.wait)).id
+    async def place(id_: str | None) -> str:
+        return (await api.phone.place_call(body.value(id_), body.wait)).id
 
     return place
 
@@ -46,8 +47,8 @@ async def place(
     """Call somebody. Returns at once, or with ``wait`` when it rings or is answered (a refusal is a 502 then)."""
     placed = placing(api, body)
     if key is None:
-        return _created(api.phone.call(await placed()))
-    call, replayed = await api.idempotency.once(caller.id, key, await request.body(), placed)
+        return _created(api.phone.call(await placed(None)))
+    call, replayed = await api.idempotency.once(caller.id, key, await request.body(), new_id("call"), placed)
     return _created(api.phone.call(call), replayed=replayed)
 
 
@@ -56,18 +57,9 @@ async def place_as(
     api: Api, caller: Caller, request: Request, call: Annotated[CallId, Path()], body: PlaceCall
 ) -> Response:
     """Call somebody under an id of the client's choice. Repeated with the same body, the call as it is now."""
-    placed = placing(api, body, call)
-
-    async def unless_known() -> str:
-        try:
-            return api.phone.call(call).id
-        except errors.NotFound:
-            return await placed()
-
-    known = any(view.id == call for view in api.phone.calls())
-    id_, replayed = await api.idempotency.once("", call, await request.body(), unless_known)
+    id_, replayed = await api.idempotency.once("", call, await request.body(), call, placing(api, body))
     view = api.phone.call(id_)
-    return answer(view) if known or replayed else _created(view)
+    return answer(view) if replayed else _created(view)
 
 
 def _created(view: CallView, *, replayed: bool = False) -> Response:
@@ -116,7 +108,9 @@ async def stats(api: Api, call: str, series: Annotated[int, Query(ge=0, le=1)] =
 @router.get(
     "/{call}/trace",
     response_model=answers.Trace,
-    responses={200: {"content": {TEXT: {"schema": {"type": "string"}}, PCAP: {"schema": BINARY}}}},
+    responses={
+        200: {"content": {TEXT: {"schema": {"type": "string"}}, PCAP: {"schema": BINARY}}},
+    },
 )
 async def trace(api: Api, call: str, accept: Annotated[str | None, Header(max_length=1024)] = None) -> Response:
     """The SIP of the call, without secrets: as JSON, as a ladder of text (`Accept: text/plain`) or as a capture that

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from phoned.calls.call import Call
-from phoned.calls.ended import KEEP_ENDED, EndedCall, EndedCalls
+from phoned.calls.ended import EndedCall, EndedCalls
 from phoned.calls.ending import refusal_of
 from phoned.calls.entry import JournalEntry
 from phoned.calls.identity import peer_of
@@ -74,7 +74,7 @@ class CallManager:
         rules: tuple[IncomingRule, ...],
         bus: EventBus,
         clock: WallClock = wall_clock,
-        keep_ended: int = KEEP_ENDED,
+        ended: EndedCalls | None = None,
         repair_policy: Callable[[str], RepairPolicy] = lambda account: RepairPolicy(),
         journal: CallJournal | None = None,
         trace: SipTrace | None = None,
@@ -96,7 +96,7 @@ class CallManager:
         self._tasks = Tasks("calls", self._on_crash)
         self._calls: dict[str, Call] = {}
         self._by_session: dict[str, Call] = {}
-        self._ended = EndedCalls(clock=clock, keep=keep_ended)
+        self.ended = ended or EndedCalls(clock=clock)
         self.quality = QualityReports(self._up, clock=clock)
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
         self.transfers = Transfers(signaling=signaling, accounts=accounts, policy=policy, place=self._new_outgoing)
@@ -122,7 +122,7 @@ class CallManager:
         live = self._calls.get(call)
         if live is not None:
             return live.view()
-        ended = self._ended.get(call)
+        ended = self.ended.get(call)
         if ended is None:
             raise NotFound(f"no call {call}")
         return ended.view
@@ -132,20 +132,20 @@ class CallManager:
         live = self._calls.get(call)
         if live is not None:
             return live.stats()
-        ended = self._ended.get(call)
+        ended = self.ended.get(call)
         if ended is None:
             raise NotFound(f"no call {call}")
         return ended.stats
 
     def views(self) -> tuple[CallView, ...]:
         """Everything that is known, newest first."""
-        views = [record.view for record in self._ended]
+        views = [record.view for record in self.ended]
         views += [call.view() for call in self._calls.values()]
         return tuple(sorted(views, key=lambda view: (view.created_at, view.id), reverse=True))
 
     def recordings(self) -> tuple[tuple[RecordingView, Call | None], ...]:
         """Every recording that is known, with its call while that has its parts."""
-        kept = [(view, None) for record in self._ended for view in record.recordings]
+        kept = [(view, None) for record in self.ended for view in record.recordings]
         live = [(view, call) for call in self._calls.values() for view in call.audio.recordings()]
         return (*kept, *live)
 
@@ -161,14 +161,15 @@ class CallManager:
         """Its file is gone."""
         for call in self._calls.values():
             call.audio.forget_recording(recording)
-        self._ended.forget_recording(recording)
+        self.ended.forget_recording(recording)
 
     # --- outgoing
 
     async def place(self, request: CallRequest, wait: Wait) -> CallView:
         """A new outgoing call; see `PhoneControl.place_call`. An id that is known already names that call."""
-        if request.id is not None and self._ended.get(request.id) is not None:
-            return self.view(request.id)
+        over = self.ended.get(request.id) if request.id is not None else None
+        if over is not None:
+            return _outcome(over.view, wait)
         known = self._calls.get(request.id) if request.id is not None else None
         call = known or self._new_outgoing(request)
         if wait == "none":
@@ -177,10 +178,7 @@ class CallManager:
         if wait == "ringing":
             reached |= {CallState.RINGING, CallState.EARLY_MEDIA}
         await call.wait_for(lambda: call.state in reached, request.timeout_s + QUEUE_S + 35)
-        view = call.view()
-        if call.ended and view.answered_at is None:
-            raise refusal_of(view)
-        return view
+        return _outcome(call.view(), wait)
 
     def _new_outgoing(self, request: CallRequest, extra: tuple[tuple[str, str], ...] = ()) -> Call:
         if self.draining:
@@ -461,6 +459,7 @@ class CallManager:
         account, end = self._accounts(call.account), call.view().end
         told = account is None or account.online or (end is not None and end.by == "remote")
         self.journal.ended(call.id, told=told)
+        self.ended.ending(_record_of(call))
         self._calls_changed(call.account)
 
     def _replace(self, call: str, request: CallRequest) -> None:
@@ -472,7 +471,7 @@ class CallManager:
 
     def _on_closed(self, call: Call) -> None:
         self._calls.pop(call.id, None)
-        self._ended.add(EndedCall(view=call.view(), stats=call.stats(), recordings=call.audio.recordings()))
+        self.ended.add(_record_of(call))
 
     def _calls_changed(self, account: str) -> None:
         facts = self._accounts(account)
@@ -481,3 +480,14 @@ class CallManager:
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed", name, exc_info=error)
+
+
+def _record_of(call: Call) -> EndedCall:
+    return EndedCall(view=call.view(), stats=call.stats(), recordings=call.audio.recordings())
+
+
+def _outcome(view: CallView, wait: Wait) -> CallView:
+    """The call, for somebody who asked to ``wait``; raises what became of it when it ended without an answer."""
+    if wait != "none" and view.state is CallState.ENDED and view.answered_at is None:
+        raise refusal_of(view)
+    return view

@@ -34,3 +34,13 @@ class SqliteKeyValue:
             connection.execute("DELETE FROM keyvalue WHERE service = ? AND key = ?", (self._service, key))
 
         await self._database.write(work)
+
+    async def items(self, prefix: str) -> dict[str, bytes]:
+        def work(connection: sqlite3.Connection) -> dict[str, bytes]:
+            rows = connection.execute(
+                "SELECT key, value FROM keyvalue WHERE service = ? AND substr(key, 1, ?) = ?",
+                (self._service, len(prefix), prefix),
+            )
+            return {str(key): bytes(value) for key, value in rows}
+
+        return await self._database.read(work)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.recovery.test_restart import Exchange, Phone, told
+from tests.integration.recovery.test_restart import told
+from tests.support.exchange import Exchange, Phone
 
 PASSWORD = "canary-of-a-run-time-account"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec
 
 from phoned.calls.call import Call
+from phoned.calls.ended import EndedCalls
 from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
@@ -38,6 +39,7 @@ from phoned.model import (
     RegistrationView,
     StatsView,
 )
+from phoned.service import KeyValue
 from phoned.sip import events as sip
 from tests.support.loop import run_virtual
 
@@ -354,6 +356,8 @@ class CallWorld:
     repair_policy: RepairPolicy = field(default_factory=RepairPolicy)
     make_error: Exception | None = None
     journal: MemoryJournal = field(default_factory=MemoryJournal)
+    keys: KeyValue | None = None
+    """Where calls that ended last."""
 
     def __post_init__(self) -> None:
         self.core = FakeCore()
@@ -370,7 +374,7 @@ class CallWorld:
             rules=self.rules,
             bus=self.bus,
             clock=self.clock,
-            keep_ended=self.keep_ended,
+            ended=EndedCalls(self.keys, clock=self.clock, keep=self.keep_ended),
             repair_policy=lambda account: self.repair_policy,
             journal=CallJournal(self.journal, clock=self.clock),
         )

@@ -289,18 +289,20 @@ class FakePhone:
             raise errors.AtCapacity("all lines are in use")
         if " " in request.to:
             raise errors.InvalidValue("no such number", pointer="/to")
-        self.placed.append(request)
-        view = CallView(
-            id=request.id or new_id("call"),
-            account=request.account,
-            direction="out",
-            state=CallState.DIALING,
-            peer=Peer(uri=request.to if ":" in request.to else f"sip:{request.to}@example.org"),
-            created_at=self._tick(),
-            tags=dict(request.tags),
-            headers=dict(request.headers),
-        )
-        await self._put("call.created", view)
+        view = self._calls.get(request.id or "")
+        if view is None:
+            self.placed.append(request)
+            view = CallView(
+                id=request.id or new_id("call"),
+                account=request.account,
+                direction="out",
+                state=CallState.DIALING,
+                peer=Peer(uri=request.to if ":" in request.to else f"sip:{request.to}@example.org"),
+                created_at=self._tick(),
+                tags=dict(request.tags),
+                headers=dict(request.headers),
+            )
+            await self._put("call.created", view)
         if wait == "none":
             return view
         try:

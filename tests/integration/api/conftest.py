@@ -28,16 +28,8 @@ from phoned.urls import Reach, UrlGuard
 from phoned.webhook import WebhookControl
 from tests.support.audited import Audited
 from tests.support.fake_phone import FakePhone
+from tests.support.keys import MemoryKeys
 from tests.support.webhooks import lookup_of
-
-
-class NoKeys:
-    async def get(self, key: str) -> bytes | None:
-        return None
-
-    async def set(self, key: str, value: bytes) -> None: ...
-
-    async def delete(self, key: str) -> None: ...
 
 
 class NoSecrets:
@@ -52,7 +44,7 @@ class FakeContext:
     config: Any
     state_dir: Path
     runtime_dir: Path
-    keys: NoKeys = field(default_factory=NoKeys)
+    keys: MemoryKeys = field(default_factory=MemoryKeys)
     secrets: NoSecrets = field(default_factory=NoSecrets)
     audit: Audited = field(default_factory=Audited)
     outbox: SqliteOutbox = field(default_factory=lambda: SqliteOutbox(Database(Path("/nonexistent"))))

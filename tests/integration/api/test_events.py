@@ -146,6 +146,17 @@ async def test_pages(running: Running) -> None:
     assert await page(after=99) == ([0, 0], None)
 
 
+async def test_a_snapshot_holds_what_is_up_and_the_newest_of_what_ended(running: Running) -> None:
+    up = await running.phone.remote_calls()
+    ended = [(await running.phone.remote_calls()).id for _ in range(60)]
+    for call in ended:
+        await running.phone.remote_hangs_up(call)
+    async with sse(running.unix()) as events:
+        calls = (await events.next())[1]["data"]["calls"]
+    assert (calls[0]["id"], calls[1]["id"]) == (up.id, ended[-1])
+    assert len(calls) == 51
+
+
 def few_may_wait(running: Running) -> None:
     """So that a slow reader is one soon."""
     assert running.service.services is not None

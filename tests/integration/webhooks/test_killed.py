@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.recovery.test_restart import Exchange, Phone
 from tests.support.child import until
+from tests.support.exchange import Exchange, Phone
 from tests.support.webhook_sink import SECRET, Received, Reply, Sink, check_order
 
 

@@ -147,3 +147,13 @@ async def test_values_are_kept_for_each_service(database: Database) -> None:
     await one.delete("k")
     assert await one.get("k") is None
     assert await two.get("k") == b"2"
+
+
+async def test_values_are_found_by_the_beginning_of_their_keys(database: Database) -> None:
+    one, two = SqliteKeyValue(database, "one"), SqliteKeyValue(database, "two")
+    for key in ("a/1", "a/2", "A/3", "a%", "b"):
+        await one.set(key, key.encode())
+    await two.set("a/9", b"9")
+    assert await one.items("a/") == {"a/1": b"a/1", "a/2": b"a/2"}
+    assert await one.items("a%") == {"a%": b"a%"}
+    assert len(await one.items("")) == 5
