@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
-from api.answers import ProblemDocument
 from api.console_files import ConsoleFiles
 from api.deps import Services
-from api.errors import MEDIA_TYPE, Problem, from_validation, problem
+from api.description import describe
+from api.errors import Problem, from_validation, problem
 from api.gate import Gate
 from api.record import Record
 from api.routes import (
@@ -33,10 +33,9 @@ from api.routes import (
     webhooks,
 )
 from api.security import METHODS, Policy
+from phoned.plain import dumps
 
 DESCRIPTION = "Control of a headless SIP/WebRTC phone. Errors are problem documents (RFC 9457); events have a sequence."
-OPEN = (("get", "/healthz"), ("get", "/readyz"), ("post", "/v1/login"))
-_DROPPED = ("HTTPValidationError", "ValidationError")
 
 
 def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
@@ -94,30 +93,12 @@ class Application(FastAPI):
         )
 
     def openapi(self) -> dict[str, Any]:
-        """The description, made once."""
+        """The description, made once. That takes a while: not on the loop."""
         if self.openapi_schema is None:
             self.openapi_schema = describe(self)
         return self.openapi_schema
 
-
-def describe(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI with bearer tokens and with problems in the place of FastAPI's own error documents."""
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    parts = document.setdefault("components", {})
-    schemas = parts.setdefault("schemas", {})
-    for name in _DROPPED:
-        schemas.pop(name, None)
-    problem_schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(problem_schema.pop("$defs", {}))
-    schemas["Problem"] = problem_schema
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    parts["responses"] = {"Problem": {"description": "What went wrong (RFC 9457)", "content": content}}
-    parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [{"token": []}]
-    reference = {"$ref": "#/components/responses/Problem"}
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            operation["responses"] |= {"422": reference, "4XX": reference, "5XX": reference}
-            if (method, path) in OPEN:
-                operation["security"] = []
-    return document
+    @functools.cached_property
+    def openapi_text(self) -> str:
+        """The same as JSON."""
+        return dumps(self.openapi())

@@ -81,8 +81,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _examples(*values: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [*values]})
+
+
 class Play(Body):
     """Exactly one of ``file``, ``tone`` and ``url``."""
+
+    model_config = _examples({"file": "welcome.wav"}, {"tone": "425", "loop": True})
 
     file: MediaName | None = None
     tone: Tone | None = None
@@ -105,6 +111,8 @@ class Play(Body):
 class NewMessage(Body):
     """Text to send."""
 
+    model_config = _examples({"account": "front", "to": "200", "body": "The door is open."})
+
     account: Annotated[Text, Field(min_length=1, max_length=64)]
     to: Annotated[Text, Field(min_length=1, max_length=256)]
     body: Annotated[str, Field(min_length=1, max_length=16384)]
@@ -117,6 +125,8 @@ class NewMessage(Body):
 class Record(Body):
     """How to record."""
 
+    model_config = _examples({"format": "wav", "channels": "stereo"})
+
     format: Literal["wav", "opus"] = "wav"
     channels: Literal["stereo", "mixed"] = "stereo"
 
@@ -127,10 +137,12 @@ class Record(Body):
 class Dtmf(Body):
     """Digits to send; ``w`` waits half a second."""
 
+    model_config = _examples({"digits": "12w#"}, {"digits": "5", "method": "rfc4733", "duration_ms": 160})
+
     digits: Digits
     method: DtmfMethod = "auto"
-    duration_ms: Annotated[int, Field(ge=40, le=6000)] = 100
-    gap_ms: Annotated[int, Field(ge=30, le=6000)] = 60
+    duration_ms: Annotated[int, Field(ge=40, le=4000)] = 100
+    gap_ms: Annotated[int, Field(ge=40, le=4000)] = 60
 
     def value(self) -> DtmfRequest:
         return DtmfRequest(digits=self.digits, method=self.method, duration_ms=self.duration_ms, gap_ms=self.gap_ms)
@@ -138,6 +150,8 @@ class Dtmf(Body):
 
 class OnAnswer(Body):
     """One step for when media flows: exactly one member."""
+
+    model_config = _examples({"play": {"file": "welcome.wav"}}, {"dtmf": "12ww#"}, {"record": {}})
 
     play: Play | None = None
     dtmf: Digits | Dtmf | None = None
@@ -169,6 +183,19 @@ class OnAnswer(Body):
 class PlaceCall(Body):
     """A new outgoing call."""
 
+    model_config = _examples(
+        {"account": "front", "to": "200"},
+        {
+            "account": "front",
+            "to": "+493012345",
+            "wait": "answered",
+            "timeout_s": 30.0,
+            "on_answer": [{"play": {"file": "welcome.wav"}}],
+            "headers": {"X-Queue": "night"},
+            "tags": {"ticket": "4711"},
+        },
+    )
+
     account: Annotated[Text, Field(min_length=1, max_length=64)]
     to: Annotated[Text, Field(min_length=1, max_length=512)]
     headers: SipHeaders = Field(default_factory=dict)
@@ -194,6 +221,8 @@ class PlaceCall(Body):
 class Reject(Body):
     """The SIP status that the caller gets."""
 
+    model_config = _examples({"code": 486}, {"code": 603, "reason": "Not today"})
+
     code: Annotated[int, Field(ge=400, le=699)] = 486
     reason: Reason | None = None
 
@@ -201,17 +230,23 @@ class Reject(Body):
 class Hangup(Body):
     """Why, in words for the far end."""
 
+    model_config = _examples({"reason": "Closing time"})
+
     reason: Reason | None = None
 
 
 class Reinvite(Body):
     """Renegotiate; with ``ice_restart`` on a new path too."""
 
+    model_config = _examples({"ice_restart": True})
+
     ice_restart: bool = True
 
 
 class Transfer(Body):
     """Exactly one of ``to`` and ``replaces``."""
+
+    model_config = _examples({"to": "201"}, {"replaces": "call_01939f2ab7c17c4f9d1be2a3c4d5e6f7"})
 
     to: Annotated[Text, Field(min_length=1, max_length=512)] | None = None
     """Whom the far end shall call: a SIP URI, a name at the account's domain, or a number."""
@@ -227,6 +262,8 @@ class Transfer(Body):
 
 class Tag(Body):
     """Tags to merge into the call's."""
+
+    model_config = _examples({"tags": {"ticket": "4711"}})
 
     tags: Tags
 
@@ -264,5 +301,7 @@ class Login(Body):
 
 class UseProxy(Body):
     """Which outbound proxy to use; ``auto`` leaves it to recovery."""
+
+    model_config = _examples({"use": "backup"})
 
     use: Literal["primary", "backup", "auto"]

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from api import answers, schemas
 from api.deps import Api, Route, answer
+from api.description import problems
 
 router = APIRouter(prefix="/v1/accounts", route_class=Route, tags=["accounts"])
 
@@ -19,7 +20,7 @@ async def accounts(api: Api) -> Response:
     return answer({"data": api.phone.accounts(), "next_cursor": None})
 
 
-@router.get("/{account}", response_model=answers.Account)
+@router.get("/{account}", response_model=answers.Account, responses=problems("not_found"))
 async def account(api: Api, account: str) -> Response:
     """One account."""
     return answer(api.phone.account(account))
@@ -28,7 +29,10 @@ async def account(api: Api, account: str) -> Response:
 @router.put(
     "/{account}",
     response_model=answers.Account,
-    responses={201: {"model": answers.Account, "description": "It was made."}},
+    responses={
+        201: {"model": answers.Account, "description": "It was made."},
+        **problems("wrong_state", "invalid_value"),
+    },
 )
 async def put_account(api: Api, account: str, body: schemas.PutAccount) -> Response:
     """Make an account at run time, or make one that was made so what ``body`` says. It is kept in the state directory.
@@ -44,7 +48,10 @@ async def put_account(api: Api, account: str, body: schemas.PutAccount) -> Respo
 @router.delete(
     "/{account}",
     status_code=204,
-    responses={202: {"model": answers.Account, "description": "It goes when its calls have ended."}},
+    responses={
+        202: {"model": answers.Account, "description": "It goes when its calls have ended."},
+        **problems("not_found", "wrong_state"),
+    },
 )
 async def delete_account(api: Api, account: str, drain: bool = False) -> Response:
     """Unregister an account that was made at run time, and forget it. With calls up 409, or with ``drain=true`` 202: it
@@ -53,25 +60,30 @@ async def delete_account(api: Api, account: str, drain: bool = False) -> Respons
     return Response(status_code=204) if left is None else answer(left, 202)
 
 
-@router.post("/{account}/register", response_model=answers.Account)
+@router.post("/{account}/register", response_model=answers.Account, responses=problems("not_found"))
 async def register(api: Api, account: str) -> Response:
     """Wish it registered; returns at once."""
     return answer(await api.phone.register(account))
 
 
-@router.post("/{account}/unregister", response_model=answers.Account)
+@router.post("/{account}/unregister", response_model=answers.Account, responses=problems("not_found"))
 async def unregister(api: Api, account: str) -> Response:
     """Wish it unregistered; returns at once."""
     return answer(await api.phone.unregister(account))
 
 
-@router.post("/{account}/retry", response_model=answers.Account)
+@router.post("/{account}/retry", response_model=answers.Account, responses=problems("not_found"))
 async def retry(api: Api, account: str) -> Response:
     """Do not wait for the back-off to pass."""
     return answer(await api.phone.retry(account))
 
 
-@router.post("/{account}/outbound-proxy", response_model=answers.Account, status_code=202)
+@router.post(
+    "/{account}/outbound-proxy",
+    response_model=answers.Account,
+    status_code=202,
+    responses=problems("not_found", "wrong_state"),
+)
 async def outbound_proxy(api: Api, account: str, body: schemas.UseProxy) -> Response:
     """Go to the primary or the backup outbound proxy, or let recovery choose. 202: the move has begun."""
     return answer(await api.phone.use_proxy(account, body.use), 202)

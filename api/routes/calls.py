@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from api import answers
 from api.deps import Api, Caller, Route, Services, answer
+from api.description import problems
 from api.schemas import CallId, PlaceCall
 from api.trace import PCAP, TEXT, best, ladder, pcap
 from phoned import errors
@@ -23,6 +24,19 @@ from phoned.model import CallState, CallView, Direction
 from phoned.plain import plain
 
 BINARY = {"type": "string", "format": "binary"}
+PLACING = problems(
+    "not_found",
+    "destination_denied",
+    "emergency_disabled",
+    "idempotency_mismatch",
+    "not_registered",
+    "at_capacity",
+    "draining",
+    "refused",
+    "gone",
+    "deadline_exceeded",
+    "not_implemented",
+)
 router = APIRouter(prefix="/v1/calls", route_class=Route, tags=["calls"])
 
 
@@ -36,7 +50,7 @@ def placing(api: Services, body: PlaceCall) -> Callable[[str | None], Awaitable[
     return place
 
 
-@router.post("", response_model=answers.Call, status_code=201)
+@router.post("", response_model=answers.Call, status_code=201, responses=PLACING)
 async def place(
     api: Api,
     caller: Caller,
@@ -52,7 +66,9 @@ async def place(
     return _created(api.phone.call(call), replayed=replayed)
 
 
-@router.put("/{call}", response_model=answers.Call, status_code=201, responses={200: {"model": answers.Call}})
+@router.put(
+    "/{call}", response_model=answers.Call, status_code=201, responses={200: {"model": answers.Call}, **PLACING}
+)
 async def place_as(
     api: Api, caller: Caller, request: Request, call: Annotated[CallId, Path()], body: PlaceCall
 ) -> Response:
@@ -92,13 +108,13 @@ async def calls(
     return answer({"data": found[:limit], "next_cursor": write_cursor(found[limit - 1]) if more else None})
 
 
-@router.get("/{call}", response_model=answers.Call)
+@router.get("/{call}", response_model=answers.Call, responses=problems("not_found"))
 async def call(api: Api, call: str) -> Response:
     """One call."""
     return answer(api.phone.call(call))
 
 
-@router.get("/{call}/stats", response_model=answers.Stats)
+@router.get("/{call}/stats", response_model=answers.Stats, responses=problems("not_found"))
 async def stats(api: Api, call: str, series: Annotated[int, Query(ge=0, le=1)] = 0) -> Response:
     """Counters of the call's media since it began; with `series=1` also how it sounded each 5 s of the last hour."""
     found = api.phone.stats(call)
@@ -110,6 +126,7 @@ async def stats(api: Api, call: str, series: Annotated[int, Query(ge=0, le=1)] =
     response_model=answers.Trace,
     responses={
         200: {"content": {TEXT: {"schema": {"type": "string"}}, PCAP: {"schema": BINARY}}},
+        **problems("not_found"),
     },
 )
 async def trace(api: Api, call: str, accept: Annotated[str | None, Header(max_length=1024)] = None) -> Response:

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import answers
 from api.deps import Api, Route, Services, answer
+from api.description import problems
 from api.errors import ProblemError, problem
 from api.feed import Feed, page
 from api.gate import admit
@@ -25,6 +26,19 @@ plain_routes = APIRouter(prefix="/v1/events", route_class=Route, tags=["events"]
 
 SUBPROTOCOL = "phoned.v1"
 MESSAGES_PER_S = 10
+SENT = {
+    "type": "object",
+    "description": "Of each server-sent event. `id` is the sequence number; a snapshot has none.",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Event"},
+        },
+    },
+}
 Seq = Annotated[int | None, Query(ge=0, le=2**62)]
 
 
@@ -72,7 +86,7 @@ class EventStream(Response):
 @plain_routes.get(
     "",
     response_model=answers.Page[answers.Event],
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": SENT}}}, **problems("draining")},
 )
 async def events(
     api: Api,

@@ -12,9 +12,11 @@ from starlette.requests import Request
 from api import answers
 from api.asyncapi import document
 from api.deps import Api, Caller, Route, answer
+from api.description import problems
 from api.errors import ProblemError, page, problem
 from api.security import TICKET_PROTOCOL
 from phoned.model import AccountState
+from phoned.plain import dumps
 
 router = APIRouter(route_class=Route)
 
@@ -50,7 +52,7 @@ async def healthz() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", response_model=answers.Health, tags=["system"])
+@router.get("/readyz", response_model=answers.Health, tags=["system"], responses=problems("not_ready"))
 async def readyz(api: Api) -> Response:
     """Whether calls can be placed: an account is online and the phone is not draining. Open to everybody."""
     if api.phone.status().draining or not any(account.state is AccountState.ONLINE for account in api.phone.accounts()):
@@ -71,7 +73,7 @@ async def drain(api: Api) -> Response:
     return answer(await api.phone.drain(True))
 
 
-@router.delete("/v1/drain", status_code=204, tags=["system"])
+@router.delete("/v1/drain", status_code=204, tags=["system"], responses=problems("draining"))
 async def undrain(api: Api) -> Response:
     """Take calls again."""
     await api.phone.drain(False)
@@ -98,7 +100,7 @@ async def disturb(api: Api) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/v1/reload", response_model=answers.Reload, tags=["system"])
+@router.post("/v1/reload", response_model=answers.Reload, tags=["system"], responses=problems("invalid_value"))
 async def reload(api: Api) -> Response:
     """Read the configuration again, as SIGHUP does. Calls go on. A wrong configuration is a 422 with every mistake, and
     changes nothing. An account that is gone from it goes when its calls have ended."""
@@ -121,8 +123,8 @@ async def tickets(api: Api, caller: Caller) -> Response:
     return answer({"ticket": ticket, "subprotocol": TICKET_PROTOCOL + ticket, "expires_in_s": lifetime_s}, 201)
 
 
-@router.get("/problems/{slug}", response_class=PlainTextResponse, tags=["system"])
-async def problems(slug: str) -> Response:
+@router.get("/problems/{slug}", response_class=PlainTextResponse, tags=["system"], responses=problems("not_found"))
+async def problem_page(slug: str) -> Response:
     """What a problem type means and what to do about it."""
     return PlainTextResponse(page(slug))
 
@@ -136,10 +138,12 @@ async def metrics(api: Api) -> Response:
 @router.get("/asyncapi.json", include_in_schema=False)
 async def asyncapi(api: Api) -> Response:
     """The events, described."""
-    return answer(document(api.phone.status().version))
+    text = await asyncio.to_thread(lambda: dumps(document(api.phone.status().version)))
+    return Response(text, media_type="application/json")
 
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
     """This API, described."""
-    return answer(request.app.openapi())
+    text = await asyncio.to_thread(lambda: str(request.app.openapi_text))
+    return Response(text, media_type="application/json")

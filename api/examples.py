@@ -1,0 +1,137 @@
+"""Answers as they look, for the description of the API. A test holds them against the models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_CALL = "call_01939f2ab7c17c4f9d1be2a3c4d5e6f7"
+_RECORDING = "rec_01939f2ac0f27d218f0a1b2c3d4e5f60"
+
+ACCOUNT: dict[str, Any] = {
+    "id": "front",
+    "aor": "sip:alice@example.org",
+    "state": "online",
+    "since": "2026-11-21T09:00:00.120Z",
+    "desired": "registered",
+    "registration": {
+        "expires_at": "2026-11-21T09:02:00.000Z",
+        "contact": "sip:alice@b6e2f0c1.invalid;transport=ws",
+        "flow_generation": 1,
+        "last_error": None,
+    },
+    "outbound_proxy": {
+        "active": "wss://edge1.example.org/ws",
+        "primary": "wss://edge1.example.org/ws",
+        "backup": "wss://edge2.example.org/ws",
+        "mode": "auto",
+    },
+}
+
+CALL: dict[str, Any] = {
+    "id": _CALL,
+    "account": "front",
+    "direction": "out",
+    "state": "active",
+    "peer": {"uri": "sip:200@example.org", "number": "200", "display_name": None},
+    "created_at": "2026-11-21T09:00:01.000Z",
+    "sip_call_id": "8f14e45fceea167a5a36dedd4bea2543",
+    "hold": {"local": False, "remote": False},
+    "muted": False,
+    "ringing_at": "2026-11-21T09:00:01.300Z",
+    "answered_at": "2026-11-21T09:00:04.200Z",
+    "ended_at": None,
+    "duration_s": 12.5,
+    "media": {
+        "state": "flowing",
+        "codec": "opus",
+        "local": "192.0.2.10:40000",
+        "remote": "198.51.100.7:30000",
+        "generation": 1,
+    },
+    "recovering": None,
+    "streams": [],
+    "recordings": [_RECORDING],
+    "tags": {"ticket": "4711"},
+    "headers": {"X-Queue": "night"},
+    "end": None,
+}
+
+PLAYBACK: dict[str, Any] = {
+    "id": "pb_01939f2ac0f27d218f0a1b2c3d4e5f60",
+    "call": _CALL,
+    "state": "playing",
+    "file": "welcome.wav",
+    "position_s": 1.2,
+}
+
+RECORDING: dict[str, Any] = {
+    "id": _RECORDING,
+    "call": _CALL,
+    "state": "recording",
+    "format": "wav",
+    "channels": "stereo",
+    "file": f"{_RECORDING}.wav",
+    "duration_s": 3.0,
+    "gaps": [],
+    "recovered": False,
+}
+
+MESSAGE: dict[str, Any] = {
+    "id": "msg_01939f2ac0f27d218f0a1b2c3d4e5f60",
+    "account": "front",
+    "direction": "out",
+    "peer": {"uri": "sip:200@example.org", "number": "200", "display_name": None},
+    "content_type": "text/plain;charset=utf-8",
+    "body": "The door is open.",
+    "created_at": "2026-11-21T09:00:01.000Z",
+    "state": "sent",
+    "sip_code": 200,
+    "call": None,
+}
+
+STATS: dict[str, Any] = {
+    "codec": "opus",
+    "packets_sent": 625,
+    "packets_received": 621,
+    "bytes_sent": 50_000,
+    "bytes_received": 49_680,
+    "packets_lost": 4,
+    "loss_pct": 0.64,
+    "jitter_ms": 2.1,
+    "rtt_ms": 48.0,
+    "mos": 4.2,
+    "concealed_ms": 80,
+    "local": "192.0.2.10:40000",
+    "remote": "198.51.100.7:30000",
+    "dtls_generation": 1,
+    "ice_generation": 1,
+    "recoveries": [],
+}
+
+EVENT: dict[str, Any] = {
+    "id": "evt_01939f2ac0f27d218f0a1b2c3d4e5f60",
+    "seq": 1042,
+    "type": "call.answered",
+    "time": "2026-11-21T09:00:04.201Z",
+    "node": "door-1",
+    "data": {"call": CALL},
+}
+
+TICKET: dict[str, Any] = {
+    "ticket": "Nn3QmJt4c1V8xkq0a9yQZzUo2v5wHc7sRr6dTfGgBbE",
+    "subprotocol": "bearer.Nn3QmJt4c1V8xkq0a9yQZzUo2v5wHc7sRr6dTfGgBbE",
+    "expires_in_s": 30.0,
+}
+
+ANSWERS: Mapping[str, dict[str, Any]] = {
+    "Account": ACCOUNT,
+    "Call": CALL,
+    "Event": EVENT,
+    "Message": MESSAGE,
+    "Playback": PLAYBACK,
+    "Recording": RECORDING,
+    "Stats": STATS,
+    "Ticket": TICKET,
+}
+"""By the name of the model in `api.answers`."""
