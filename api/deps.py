@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ParamSpec, Protocol, TypeVar
 
@@ -83,6 +84,21 @@ class Route(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, admitted(endpoint), **options)
+
+
+AT_ONCE = 32
+"""Items of a list that are rendered without a pause: some 2 ms."""
+
+
+async def answer_page(items: Sequence[object], cursor: str | None) -> Response:
+    """A list. It is rendered in pieces: sound goes out in between."""
+    pieces: list[str] = []
+    for start in range(0, len(items), AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        pieces += [dumps(plain(item)) for item in items[start : start + AT_ONCE]]
+    text = f'{{"data":[{",".join(pieces)}],"next_cursor":{dumps(cursor)}}}'
+    return Response(text, media_type="application/json")
 
 
 def answer(value: object, status: int = 200, **headers: str) -> Response:

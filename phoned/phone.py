@@ -317,7 +317,7 @@ class Phone:
 
     def recordings(self) -> tuple[RecordingView, ...]:
         """See `PhoneControl`."""
-        return tuple(view for view, _ in self._calls.recordings())
+        return tuple(view for view, _ in reversed(self._calls.recordings()))
 
     def recording(self, recording: str) -> RecordingView:
         """See `PhoneControl`."""

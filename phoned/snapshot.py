@@ -22,7 +22,7 @@ def snapshot(
     *,
     ended_calls: bool = True,
 ) -> dict[str, Any]:
-    """An envelope without a number of its own. Events up to ``last_seq`` are in it; of the calls that ended the newest."""
+    """An envelope without a number of its own. Events up to ``last_seq`` are in it, and the newest ended calls."""
     status = plain(phone.status())
     calls = phone.calls()
     up = [call for call in calls if call.state is not CallState.ENDED]

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api import answers, schemas
-from api.deps import Api, Route, answer
+from api.deps import Api, Route, answer, answer_page
 from api.description import problems
 
 router = APIRouter(prefix="/v1/accounts", route_class=Route, tags=["accounts"])
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/accounts", route_class=Route, tags=["accounts"])
 @router.get("", response_model=answers.Page[answers.Account])
 async def accounts(api: Api) -> Response:
     """All accounts."""
-    return answer({"data": api.phone.accounts(), "next_cursor": None})
+    return await answer_page(api.phone.accounts(), None)
 
 
 @router.get("/{account}", response_model=answers.Account, responses=problems("not_found"))

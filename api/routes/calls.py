@@ -6,6 +6,8 @@ import base64
 import binascii
 import json
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query
@@ -13,7 +15,7 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from api import answers
-from api.deps import Api, Caller, Route, Services, answer
+from api.deps import Api, Caller, Route, Services, answer, answer_page
 from api.description import problems
 from api.schemas import CallId, PlaceCall
 from api.trace import PCAP, TEXT, best, ladder, pcap
@@ -96,16 +98,16 @@ async def calls(
 ) -> Response:
     """Live calls and those that ended within the last 24 hours, newest first."""
     before = None if cursor is None else read_cursor(cursor)
-    found = [
+    fitting = (
         view
-        for view in sorted(api.phone.calls(), key=place_of, reverse=True)
+        for view in api.phone.calls()
         if (not state or view.state in state)
         and (account is None or view.account == account)
         and (direction is None or view.direction == direction)
         and (before is None or place_of(view) < before)
-    ]
-    more = len(found) > limit
-    return answer({"data": found[:limit], "next_cursor": write_cursor(found[limit - 1]) if more else None})
+    )
+    found = list(islice(fitting, limit + 1))
+    return await answer_page(found[:limit], write_cursor(found[limit - 1]) if len(found) > limit else None)
 
 
 @router.get("/{call}", response_model=answers.Call, responses=problems("not_found"))
@@ -142,21 +144,23 @@ async def trace(api: Api, call: str, accept: Annotated[str | None, Header(max_le
             return answer(found)
 
 
-def place_of(view: CallView) -> tuple[str, str]:
-    """Where a call stands in the list: by time, then by id, so that no two stand at the same place."""
-    return rfc3339(view.created_at), view.id
+def place_of(view: CallView) -> tuple[datetime, str]:
+    """Where a call stands in the list, newest first: by time, then by id, so that no two stand at the same place."""
+    return view.created_at, view.id
 
 
 def write_cursor(view: CallView) -> str:
     """An opaque name for the place behind ``view``. It stays good when that call is forgotten."""
-    return base64.urlsafe_b64encode(json.dumps(place_of(view)).encode()).decode().rstrip("=")
+    place = (rfc3339(view.created_at), view.id)
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str) -> tuple[str, str]:
+def read_cursor(cursor: str) -> tuple[datetime, str]:
     """The place that `write_cursor` named. Raises `InvalidValue`."""
     try:
-        moment, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not (isinstance(moment, str) and isinstance(id_, str)):
+        text, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None or not isinstance(id_, str):
             raise ValueError(cursor)
     except (ValueError, TypeError, binascii.Error) as error:
         raise errors.InvalidValue("not a cursor of this list", pointer="/query/cursor") from error

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from api import answers
-from api.deps import Api, Route, Services, answer
+from api.deps import Api, Route, Services, answer_page
 from api.description import problems
 from api.errors import ProblemError, problem
 from api.feed import Feed, page
@@ -100,7 +100,7 @@ async def events(
     if wants_json(accept):
         data, place = await page(api.phone, api.bus, after, limit or 100)
         more = bool(data) and place < api.bus.delivered_seq
-        return answer({"data": data, "next_cursor": str(place) if more else None})
+        return await answer_page(data, str(place) if more else None)
     if api.stopping:
         raise Draining("the daemon is stopping")
     if last_event_id:

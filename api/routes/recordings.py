@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
 from api import answers
-from api.deps import Api, Route, answer
+from api.deps import Api, Route, answer, answer_page
 from api.description import problems
 from phoned.errors import NotFound
 
@@ -21,7 +21,7 @@ _TYPES = {"wav": "audio/wav", "opus": "audio/ogg"}
 @router.get("/recordings", response_model=answers.Page[answers.Recording])
 async def recordings(api: Api) -> Response:
     """All recordings that are kept, newest first."""
-    return answer({"data": api.phone.recordings(), "next_cursor": None})
+    return await answer_page(api.phone.recordings(), None)
 
 
 @router.get("/recordings/{recording}", response_model=answers.Recording, responses=problems("not_found"))

@@ -25,7 +25,7 @@ from phoned.calls.repair import MediaRepair, RepairContext
 from phoned.calls.states import LEGAL
 from phoned.calls.timers import CallTimers
 from phoned.calls.waiters import Waiters
-from phoned.clock import WallClock, wall_clock
+from phoned.clock import WallClock, in_ms, wall_clock
 from phoned.errors import DeadlineExceeded, Gone, PhonedError, WrongState
 from phoned.events import EventBus
 from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished
@@ -113,7 +113,7 @@ class Call:
             direction=direction,
             state=self.state,
             peer=peer,
-            created_at=clock(),
+            created_at=in_ms(clock()),
             tags=dict(tags or {}),
             headers=dict(headers or {}),
         )

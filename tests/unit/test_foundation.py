@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from phoned.clock import rfc3339, wall_clock
+from phoned.clock import in_ms, rfc3339, wall_clock
 from phoned.errors import Denied, InvalidValue, PhonedError, Refused, WrongState
 from phoned.events import EventBus, MemoryEventLog
 from phoned.ids import new_id, uuid7
@@ -25,6 +25,8 @@ def test_ids_sort_by_time_and_carry_version_and_variant() -> None:
 
 def test_wall_time_is_written_in_utc_with_milliseconds() -> None:
     assert rfc3339(datetime(2026, 11, 20, 1, 2, 3, 456789, UTC)) == "2026-11-20T01:02:03.456Z"
+    moment = in_ms(datetime(2026, 11, 20, 1, 2, 3, 456789, UTC))
+    assert datetime.fromisoformat(rfc3339(moment)) == moment
     assert wall_clock().tzinfo is UTC
 
 

@@ -186,7 +186,7 @@ def test_recordings_are_found_controlled_and_deleted(tmp_path: Path) -> None:
         call = await desk.active()
         first = await phone.record(call.id, RecordRequest())
         second = await phone.record(call.id, RecordRequest())
-        assert [view.id for view in phone.recordings()] == [first.id, second.id]
+        assert [view.id for view in phone.recordings()] == [second.id, first.id]
         assert (await phone.control_recording(first.id, "pause")).state == "paused"
         assert (await phone.control_recording(first.id, "resume")).state == "recording"
         with pytest.raises(WrongState):
