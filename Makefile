@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check format behaviours bench-media bench-recovery bench-sip bench-idle clean
+.PHONY: help demo test test-long check format behaviours bench-media bench-recovery bench-sip bench-idle bench-api clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -35,7 +35,7 @@ format: $(BIN)/activate ## let ruff write the format
 behaviours: $(BIN)/activate ## the recovery promises, each with its tests and their result
 	@$(BIN)/python -m tests.support.behaviours $(ARGS)
 
-bench-media bench-recovery bench-sip bench-idle: $(BIN)/activate ## print the bench's table, write build/bench/<name>.json
+bench-media bench-recovery bench-sip bench-idle bench-api: $(BIN)/activate ## print the bench's table, write build/bench/<name>.json
 	@$(BIN)/python -m tests.bench.$(subst -,_,$@) $(ARGS)
 
 clean: ## remove what the targets made

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from urllib.parse import urlsplit
 
 from phoned.sandbox.server import Sandbox
+from phoned.transport.flow import Flow
 from tests.bench.end import Json, serve
 
 
@@ -20,6 +22,18 @@ def main() -> None:
     users = {user(number): user(number) for number in range(int(sys.argv[1]))}
     sandbox = Sandbox(users=users)
     port = 0
+    arrived: list[float] = []
+    """When INVITEs came that began a call, CLOCK_MONOTONIC."""
+
+    def listen() -> None:
+        take = sandbox.exchange.on_message
+
+        def noting(flow: Flow, data: bytes) -> None:
+            if data.startswith(b"INVITE ") and b"Proxy-Authorization:" not in data:
+                arrived.append(time.monotonic())
+            take(flow, data)
+
+        sandbox.exchange.on_message = noting  # type: ignore[method-assign]  # a tap of this bench
 
     async def do(verb: str, order: Json) -> Json:
         nonlocal sandbox, port
@@ -27,6 +41,7 @@ def main() -> None:
             case "start":
                 url = await sandbox.start()
                 port = urlsplit(url).port or 0
+                listen()
                 return {"url": url, "domain": sandbox.domain}
             case "away":  # ended and, so many seconds later, started anew without a memory
                 await sandbox.stop()
@@ -34,6 +49,10 @@ def main() -> None:
                 await asyncio.sleep(float(order["seconds"]))
                 await sandbox.start(port=port)
                 return {}
+            case "invites":  # those since it was last asked for
+                told = list(arrived)
+                arrived.clear()
+                return {"at": told}
             case "stop":
                 await sandbox.stop()
                 return {}

@@ -54,6 +54,8 @@ class Row:
     target: str | None = None
     met: bool | None = None
     note: str = ""
+    p99: float | None = None
+    """Where the target is about the slowest of a hundred."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +199,7 @@ class Report:
         for r in self.rows:
             verdict = "" if r.met is None else "passed" if r.met else "MISSED"
             verdict = f"{r.target or ''} {verdict}"
+            verdict += "" if r.p99 is None else f" (p99 {r.p99:g})"
             figures = (f"{r.p50:g}", f"{r.p95:g}", f"{r.least:g}")
             lines.append((r.name, r.peer, r.unit, str(r.n), *figures, verdict, r.note))
         widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]

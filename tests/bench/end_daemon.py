@@ -1,0 +1,57 @@
+"""A whole daemon with its control API, as a process of its own: ``python -m tests.bench.end_daemon CONFIG``.
+
+It runs what `phoned run` runs, and notes beside it when each event was published and how late the media clock ticked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from phoned.config.load import load_config
+from phoned.daemon import Daemon
+from phoned.media.clock import Lateness
+from phoned.store.tokens import issue_token
+from tests.bench.end import Json, serve
+
+
+def main() -> None:
+    """Serve."""
+    daemon = Daemon(load_config(Path(sys.argv[1]), environ=os.environ))
+    published: dict[int, float] = {}
+
+    def watch() -> None:
+        tell = daemon.bus.publish
+
+        def noting(type_: str, **data: Any) -> None:
+            began = time.monotonic()
+            tell(type_, **data)
+            published[daemon.bus._seq] = began
+
+        daemon.bus.publish = noting  # type: ignore[method-assign]  # a tap of this bench
+
+    async def do(verb: str, order: Json) -> Json:
+        match verb:
+            case "start":
+                await daemon.start()
+                watch()
+                return {"token": issue_token(Path(order["state"]), "admin")}
+            case "lateness":  # of the ticks since it was last asked for
+                late, daemon.engine.clock.lateness = daemon.engine.clock.lateness, Lateness()
+                return {name: late.quantile_ms(share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+            case "published":
+                return {"at": published}
+            case "stop":
+                await daemon.stop()
+                return {}
+            case _:
+                raise ValueError(verb)
+
+    serve(do)
+
+
+if __name__ == "__main__":
+    main()
