@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from phoned.model import CallRequest
+from phoned.model import CallRequest, EndCause
 from tests.integration.api.conftest import Running
 
 OPEN_LABELS = {"account": {"front"}, "direction": {"in", "out"}, "plane": {"signalling", "media", "both"}}
@@ -78,6 +78,57 @@ async def test_a_hundred_calls_make_no_more_series_than_one(running: Running) ->
         for name, value in labels:
             assert value in OPEN_LABELS.get(name, {value})
             assert name == "le" or not value.startswith(("call_", "sip:", "+"))
+
+
+async def test_hostile_peers_cannot_make_series(running: Running) -> None:
+    """Whatever a far end says of itself, in names, numbers, codes and reasons, is no label."""
+    phone = running.phone
+
+    async def hostile(name: str) -> None:
+        for status in (*range(400, 440), 480, 486, 500, 503, 600, 603, 699):
+            call = await phone.remote_calls(f"sip:{name}-{status}@{name}.test")
+            await phone.remote_refuses(call.id, status, f'{name} "{status}" \n phoned_up 1')
+            placed = await phone.place_call(CallRequest(account="front", to=f"{name}{status}", tags={name: name}))
+            await phone.remote_refuses(placed.id, status, name)
+        running.bus.publish("account.registration_failed", account=phone.account("front"), cause=name, sip_code=403)
+
+    await hostile("mallory")
+    few = await scrape(running)
+    for number in range(5):
+        await hostile(f"eve{number}")
+    many = await scrape(running)
+    assert few.keys() == many.keys()
+    words = {value for name, labels in many for label, value in labels if label not in ("le", "version")}
+    assert words <= {*map(str, EndCause), *("front", "in", "out", "registered", "registration", "connect", "auth")}
+
+
+NAMES = {
+    "phoned_build_info": "gauge",
+    "phoned_account_registered": "gauge",
+    "phoned_registration_attempts_total": "counter",
+    "phoned_calls_active": "gauge",
+    "phoned_calls_capacity": "gauge",
+    "phoned_draining": "gauge",
+    "phoned_calls_total": "counter",
+    "phoned_call_setup_seconds": "histogram",
+    "phoned_call_duration_seconds": "histogram",
+    "phoned_rtp_jitter_seconds": "histogram",
+    "phoned_rtp_packets_total": "counter",
+    "phoned_rtp_packets_lost_total": "counter",
+    "phoned_rtp_round_trip_seconds": "histogram",
+    "phoned_call_mos": "histogram",
+    "phoned_transport_reconnects_total": "counter",
+    "phoned_event_loop_lag_seconds": "gauge",
+}
+"""What dashboards and alerts are written against."""
+
+
+async def test_names_and_kinds_are_what_dashboards_ask_for(running: Running) -> None:
+    text = (await running.unix().get("/metrics")).text
+    kinds = dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE "))
+    for name, kind in NAMES.items():
+        assert kinds.get(name) == kind, name
+    assert all(name.startswith(("phoned_", "process_")) for name in kinds)
 
 
 async def test_metrics_need_the_scope_read(running: Running) -> None:
