@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,37 @@ class SeenEvent:
         return dict(self.data["call"])
 
 
+class Canaries:
+    """Secrets that must be seen nowhere: not in logs, answers, events, the state directory, nor in what anybody on the
+    machine may read of a process. Every test that runs the daemon as a process is a test of that."""
+
+    def __init__(self, secrets: Iterable[str], known: str) -> None:
+        """A secret that stands in ``known`` text, as a user's name may, says nothing."""
+        self._secrets = {secret for secret in secrets if len(secret) >= 6 and secret not in known}
+        self.seen: list[str] = []
+
+    def add(self, secret: str) -> None:
+        """One more, such as a token."""
+        self._secrets.add(secret)
+
+    def look_at(self, where: str, text: str | bytes) -> None:
+        """Note whether one of them stands there."""
+        data = text.encode() if isinstance(text, str) else text
+        self.seen += [f"{where} shows a secret" for secret in self._secrets if secret.encode() in data]
+
+    def look_into(self, directory: Path) -> None:
+        """All files below."""
+        for path in directory.rglob("*"):
+            if path.is_file():
+                self.look_at(str(path.relative_to(directory)), path.read_bytes())
+
+
 class EventReader:
     """Reads ``GET /v1/events`` in a thread, from the first event of the log."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, path: Path, canaries: Canaries) -> None:
+        self._path = path
+        self._canaries = canaries
         self._events: list[SeenEvent] = []
         self._changed = threading.Condition()
         self._over: str | None = None
@@ -88,7 +114,7 @@ class EventReader:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        transport = httpx.HTTPTransport(uds=str(self._socket))
+        transport = httpx.HTTPTransport(uds=str(self._path))
         try:
             with (
                 httpx.Client(transport=transport, base_url="http://localhost", timeout=None) as client,
@@ -97,6 +123,7 @@ class EventReader:
                 if got.status_code != 200:
                     raise RuntimeError(f"/v1/events answered {got.status_code}")
                 for line in got.iter_lines():
+                    self._canaries.look_at("an event", line)
                     if line.startswith("data:"):
                         self._take(json.loads(line[5:]))
             self._finish("the event stream ended")
@@ -139,6 +166,7 @@ class PhonedProcess(Child):
             path.touch(mode=0o600)
             path.write_text(content)
         self.socket = self.runtime / "api.sock"
+        self.canaries = Canaries((secrets or {}).values(), known=toml(configuration))
         self.configuration_file = self.directory / "phoned.toml"
         self.configuration_file.write_text(
             toml(
@@ -155,6 +183,8 @@ class PhonedProcess(Child):
                 }
             )
         )
+        self.arguments: Sequence[str] = ()
+        """More of them for `phoned run`."""
         self._client: httpx.Client | None = None
         self._events: EventReader | None = None
 
@@ -167,13 +197,17 @@ class PhonedProcess(Child):
             "XDG_CONFIG_HOME": str(self.directory),
             "PYTHONUNBUFFERED": "1",
         }
-        self.spawn([str(executable), "run", "--config", str(self.configuration_file)], environment=environment)
+        argv = [str(executable), "run", "--config", str(self.configuration_file), *self.arguments]
+        self.spawn(argv, environment=environment)
         try:
             self.until(self._listens, f"{self.socket} takes connections", timeout_s)
             transport = httpx.HTTPTransport(uds=str(self.socket))
             self._client = httpx.Client(transport=transport, base_url="http://localhost", timeout=30.0)
+            self._client.event_hooks = {"response": [self._look_at]}
+            for name in ("environ", "cmdline"):
+                self.canaries.look_at(name, Path(f"/proc/{self.process.pid}/{name}").read_bytes())
             self.until(lambda: self._answers("/healthz"), "/healthz answers 200", timeout_s)
-            self._events = EventReader(self.socket)
+            self._events = EventReader(self.socket, self.canaries)
         except BaseException:
             self.close()
             raise
@@ -252,7 +286,14 @@ class PhonedProcess(Child):
         if self._events is not None:
             self._events.join()
             assert self._events.undescribed == []
+        self.canaries.look_at("the log", self.log)
+        self.canaries.look_into(self.state)
+        assert self.canaries.seen == []
         return code
+
+    def _look_at(self, response: httpx.Response) -> None:
+        if "text/event-stream" not in response.headers.get("content-type", ""):
+            self.canaries.look_at(f"{response.request.method} {response.request.url.path}", response.read())
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:  # httpx leaks the socket of a connection that is refused

@@ -70,7 +70,9 @@ class Phone(PhonedProcess):
 
     def token(self, scope: Scope = "admin") -> str:
         """A new token for its API."""
-        return issue_token(self.state, scope)
+        token = issue_token(self.state, scope)
+        self.canaries.add(token)
+        return token
 
     def die(self) -> None:
         """``kill -9``."""
