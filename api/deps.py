@@ -52,14 +52,14 @@ class Services:
     """How many events a reader may be behind."""
 
 
-def services(connection: HTTPConnection) -> Services:
-    """The dependency behind `Api`."""
+async def services(connection: HTTPConnection) -> Services:
+    """The dependency behind `Api`. Not a plain function: those are run on a thread, one hop for each request."""
     found = connection.app.state.services
     assert isinstance(found, Services)
     return found
 
 
-def caller(connection: HTTPConnection) -> Principal:
+async def caller(connection: HTTPConnection) -> Principal:
     """The dependency behind `Caller`."""
     return principal(connection.scope)
 

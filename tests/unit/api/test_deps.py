@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 
+from fastapi.routing import APIRoute, APIWebSocketRoute
+
 from api.deps import AT_ONCE, answer, answer_page
+from api.routes import calls, events, system
 from phoned.model import Peer
 from phoned.tasks import Tasks
 
@@ -38,3 +42,10 @@ async def test_a_page_is_what_an_answer_with_the_same_members_is() -> None:
         page = await answer_page(items, cursor)
         whole = answer({"data": items, "next_cursor": cursor})
         assert (page.body, page.headers["content-type"]) == (whole.body, whole.headers["content-type"])
+
+
+def test_no_dependency_takes_a_request_to_a_thread() -> None:
+    for route in (*calls.router.routes, *system.router.routes, *events.router.routes):
+        assert isinstance(route, (APIRoute, APIWebSocketRoute))
+        for dependency in route.dependant.dependencies:
+            assert inspect.iscoroutinefunction(dependency.call), (route.path, dependency.call)
