@@ -26,6 +26,7 @@ ACCOUNT: dict[str, Any] = {
         "backup": "wss://edge2.example.org/ws",
         "mode": "auto",
     },
+    "mailbox": None,
 }
 
 CALL: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.answers import Answer, Moment
 from api.schemas import Body, Text
@@ -17,6 +17,10 @@ Patterns = Annotated[list[Annotated[Text, Field(min_length=1, max_length=256)]],
 class NewWebhook(Body):
     """An address to be told of events; ``events`` are types or patterns such as ``call.*``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"url": "https://example.org/phone", "events": ["call.*"]}]}
+    )
+
     url: Url
     events: Patterns = Field(default_factory=lambda: ["*"])
     enabled: bool = True
@@ -27,6 +31,8 @@ class NewWebhook(Body):
 
 class ChangeWebhook(Body):
     """What is to be different; the rest stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}]})
 
     url: Url | None = None
     events: Patterns | None = None

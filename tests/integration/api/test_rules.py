@@ -132,7 +132,10 @@ async def test_no_get_changes_anything(running: Running) -> None:
     tried = 0
     for path, _, _ in operations(document):
         for id_ in (call.id, placed.id):
-            values = dict.fromkeys(("recording", "playback", "slug"), "none") | {"account": "front", "call": id_}
+            values = dict.fromkeys(("recording", "playback", "slug", "webhook", "delivery"), "none") | {
+                "account": "front",
+                "call": id_,
+            }
             for method in ("GET", "HEAD", "OPTIONS"):
                 response = await client.request(method, path.format(**values))
                 assert response.status_code in (200, 404, 405, 422), (method, path, response.text)
@@ -166,6 +169,8 @@ async def test_unknown_members_are_refused_everywhere(running: Running) -> None:
     bodies: dict[str, Any] = document["components"]["schemas"]
     for path, method, operation in operations(document):
         if "requestBody" not in operation or path == "/v1/accounts/{account}":
+            continue
+        if "{webhook}" in path:
             continue
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         name = next(part["$ref"] for part in schema.get("anyOf", [schema]) if "$ref" in part).rpartition("/")[2]
