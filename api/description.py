@@ -114,7 +114,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
             examples = known["content"][MEDIA_TYPE]["examples"]
             known["content"][MEDIA_TYPE]["examples"] = response["content"][MEDIA_TYPE]["examples"] | examples
     for status, response in given.items():
-        if int(status) == 201 and path != "/v1/tickets" and path != "/v1/messages":
+        if int(status) == 201 and path not in ("/v1/tickets", "/v1/messages", "/v1/login"):
             response["headers"] = dict(_HEADERS[201])
     operation["responses"] = dict(sorted(given.items()))
 

@@ -103,6 +103,8 @@ STATS: dict[str, Any] = {
     "rtt_ms": 48.0,
     "mos": 4.2,
     "concealed_ms": 80,
+    "sent_dbov": -21.4,
+    "received_dbov": -24.0,
     "local": "192.0.2.10:40000",
     "remote": "198.51.100.7:30000",
     "dtls_generation": 1,

@@ -296,6 +296,8 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
 class Login(Body):
     """The code of a link of `phoned token --console`."""
 
+    model_config = _examples({"code": "Nn3QmJt4c1V8xkq0a9yQZzUo2v5wHc7s"})
+
     code: Annotated[Text, Field(min_length=1, max_length=128)]
 
 

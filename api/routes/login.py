@@ -11,13 +11,19 @@ from starlette.requests import Request
 from api import answers, schemas
 from api.access import LOGIN_REFUSED, Principal
 from api.deps import Api, Caller, Route, answer
+from api.description import problems
 from api.errors import ProblemError, problem
 from api.gate import peer
 
 router = APIRouter(prefix="/v1/login", route_class=Route, tags=["system"])
 
 
-@router.post("", response_model=answers.Login, status_code=201)
+@router.post(
+    "",
+    response_model=answers.Login,
+    status_code=201,
+    responses=problems("unauthorized", "too_many_failures", "rate_limited", "unavailable"),
+)
 async def login(api: Api, request: Request, body: schemas.Login | None = None) -> Response:
     """A session for the code of a link that `phoned token --console` printed. Open to everybody: the code is what
     proves who asks. It is good once; wrong ones count as wrong tokens do."""
