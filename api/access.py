@@ -16,6 +16,8 @@ from phoned.store.logins import Session, end_session, exchange_login
 from phoned.store.tokens import Scope, TokenStore, grants
 
 GROUP = "phoned"
+UID = "uid:"
+"""Begins the id of a caller whom the unix socket knows."""
 LOGIN_REFUSED = "This code is unknown, was used already, or is older than 5 minutes. Fix: phoned token --console"
 
 
@@ -76,8 +78,12 @@ class Access:
         if peer.unix and peer.uid is not None:
             scope = scope_of_user(peer.uid, peer.gid, own_uid=self._own_uid)
             if scope is not None:
-                return Principal(id=f"uid:{peer.uid}", scope=scope)
+                return Principal(id=f"{UID}{peer.uid}", scope=scope)
         return problem("unauthorized")
+
+    def still(self, principal: Principal) -> bool:
+        """Whether a caller that proved who it is may go on: a token may be revoked, a session ends."""
+        return principal.id.startswith(UID) or self._tokens.holds(principal.id)
 
     def exchange(self, code: str) -> Session | None:
         """The session for a login code, once and in time. Blocks only for a code that is known."""

@@ -48,6 +48,8 @@ class Services:
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False
     keepalive_s: float = 15.0
+    welcome_s: float = 5.0
+    """How long a stream of events may outlive the token that it was opened with."""
     feed_backlog: int = BACKLOG
     """How many events a reader may be behind."""
 

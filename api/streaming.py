@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 WATCH_S = 0.5
 """How often a blocked reader is looked after."""
 
-Outcome = Literal["left", "slow", "closed"]
+Outcome = Literal["left", "slow", "closed", "gone"]
 
 
 def sse(item: dict[str, Any]) -> str:
@@ -39,17 +39,21 @@ class Reader:
         write: Callable[[str], Awaitable[None]],
         render: Callable[[dict[str, Any]], str],
         keepalive: str | None,
+        welcome: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api = api
         self._feed = feed
         self._write = write
         self._render = render
         self._keepalive = keepalive
+        self._welcome = welcome
+        """Asked now and then: whoever was let in may have been shown out since."""
+        self._gone = False
         self._writing = False
         self._wrote_at = 0.0
 
     async def run(self, left: Callable[[], Awaitable[None]]) -> Outcome:
-        """Until ``left`` returns, the reader is too slow, or the service closes the feed."""
+        """Until ``left`` returns, the reader is too slow or not welcome any more, or the service closes the feed."""
         tasks = Tasks("api/events", _crashed)
         self._api.streams.add(self._feed)
         try:
@@ -57,6 +61,8 @@ class Reader:
             writing = tasks.spawn("write", self._pump())
             watching = tasks.spawn("watch", self._watch())
             await asyncio.wait({leaving, writing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if self._gone:
+                return "gone"
             if self._feed.cut_off:
                 return "slow"
             return "closed" if self._api.stopping else "left"
@@ -78,10 +84,15 @@ class Reader:
             self._wrote_at = asyncio.get_running_loop().time()
 
     async def _watch(self) -> None:
-        """Ends when the reader is cut off; says something when nothing was said for long."""
+        """Ends when the reader is cut off, or shown out; says something when nothing was said for long."""
         loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         while not self._feed.cut_off:
             await asyncio.sleep(WATCH_S)
+            if loop.time() - asked_at >= self._api.welcome_s:
+                asked_at, self._gone = loop.time(), not self._welcome()
+                if self._gone:
+                    return
             silent = loop.time() - self._wrote_at >= self._api.keepalive_s
             if self._keepalive is not None and silent and not self._writing:
                 await self._put(self._keepalive)

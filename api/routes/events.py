@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, WebSocket
@@ -11,7 +12,8 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from api import answers
-from api.deps import Api, Route, Services, answer_page
+from api.access import Principal
+from api.deps import Api, Caller, Route, Services, answer_page
 from api.description import problems
 from api.errors import ProblemError, problem
 from api.feed import Feed, page
@@ -60,11 +62,12 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, api: Services, feed: Feed) -> None:
+    def __init__(self, api: Services, feed: Feed, caller: Principal) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._api = api
         self._feed = feed
+        self._caller = caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def write(text: str) -> None:
@@ -76,7 +79,8 @@ class EventStream(Response):
 
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await write("retry: 1000\n\n")
-        reader = Reader(self._api, self._feed, write, sse, ": keep-alive\n\n")
+        welcome = partial(self._api.access.still, self._caller)
+        reader = Reader(self._api, self._feed, write, sse, ": keep-alive\n\n", welcome)
         if await reader.run(left) == "slow":
             scope["state"]["abort"]()
         else:
@@ -90,6 +94,7 @@ class EventStream(Response):
 )
 async def events(
     api: Api,
+    caller: Caller,
     request: Request,
     after: Seq = None,
     limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
@@ -105,7 +110,7 @@ async def events(
         raise Draining("the daemon is stopping")
     if last_event_id:
         after = parse_seq(last_event_id, "/header/Last-Event-ID")
-    return EventStream(api, Feed(api.phone, api.bus, after, backlog=api.feed_backlog))
+    return EventStream(api, Feed(api.phone, api.bus, after, backlog=api.feed_backlog), caller)
 
 
 @plain_routes.get("/ws", include_in_schema=False)
@@ -115,7 +120,7 @@ async def no_upgrade() -> Response:
 
 
 @router.websocket("/ws")
-async def websocket(socket: WebSocket, api: Api) -> None:
+async def websocket(socket: WebSocket, api: Api, caller: Caller) -> None:
     """The same over a WebSocket. What the client sends is read and ignored, up to a rate."""
     admit()
     if api.stopping:
@@ -137,7 +142,9 @@ async def websocket(socket: WebSocket, api: Api) -> None:
                 return
 
     cut = socket.scope["state"]["cut"]
-    match await Reader(api, feed, socket.send_text, dumps, None).run(left):
+    match await Reader(api, feed, socket.send_text, dumps, None, partial(api.access.still, caller)).run(left):
+        case "gone":
+            cut(1008, "the token is over")
         case "slow":
             cut(1013, "too slow, come back with after=")
         case "closed":

@@ -102,6 +102,14 @@ class TokenStore:
             return None
         return found
 
+    def holds(self, token_id: str) -> bool:
+        """Whether the token of this id is still there, and not over."""
+        self._refresh()
+        return any(
+            stored.id == token_id and (stored.expires_at is None or stored.expires_at > self.clock())
+            for stored in self._tokens
+        )
+
     def knows_login(self, code: str) -> bool:
         """Whether this may be a login code that nobody used yet; only then is it worth an exchange."""
         self._refresh()

@@ -213,6 +213,20 @@ async def test_streams_end_when_the_service_stops(running: Running) -> None:
         assert asyncio.get_running_loop().time() - began < 1.5
 
 
+async def test_a_stream_ends_with_the_token_that_opened_it_and_others_go_on(running: Running) -> None:
+    services = running.service.services
+    assert services is not None
+    services.welcome_s = 0.1
+    async with sse(running.unix()) as known, sse(running.tcp(running.token("read"))) as shown_out:
+        await known.next()
+        await shown_out.next()
+        (running.state_dir / "tokens.json").unlink()
+        with pytest.raises(EOFError):
+            await shown_out.next()
+        await publish(running, 1)
+        assert (await known.next())[1]["type"] == "call.quality"
+
+
 # -- WebSocket
 
 
@@ -340,3 +354,14 @@ async def test_websockets_hear_1012_when_the_service_stops(running: Running) -> 
         stopping = asyncio.gather(running.service.stop(3.0))
         assert await closed(connection) == 1012
         await stopping
+
+
+async def test_a_websocket_is_closed_1008_when_its_token_is_over(running: Running) -> None:
+    services = running.service.services
+    assert services is not None
+    services.welcome_s = 0.1
+    headers = {"Authorization": f"Bearer {running.token('read')}"}
+    async with websocket(running, additional_headers=headers) as connection:
+        await received(connection)
+        (running.state_dir / "tokens.json").unlink()
+        assert await closed(connection) == 1008

@@ -39,6 +39,19 @@ def test_a_code_becomes_a_session_of_its_scope(tmp_path: Path, scope: Scope) -> 
     assert (found.id, found.scope, found.expires_at is None) == (session.id, scope, False)
 
 
+def test_a_session_is_held_until_it_is_over_or_ended(tmp_path: Path) -> None:
+    lasting = TokenStore(tmp_path).find(issue_token(tmp_path, "read"))
+    assert lasting is not None
+    session = exchange_login(tmp_path, issue_login(tmp_path, "call", now=NOW), now=NOW)
+    assert session is not None
+    assert TokenStore(tmp_path, clock=lambda: NOW).holds(session.id)
+    late = TokenStore(tmp_path, clock=lambda: NOW + SESSION_LIFE)
+    assert not late.holds(session.id)
+    assert late.holds(lasting.id)
+    assert end_session(tmp_path, session.id)
+    assert not TokenStore(tmp_path, clock=lambda: NOW).holds(session.id)
+
+
 def test_a_code_is_good_once(tmp_path: Path) -> None:
     code = issue_login(tmp_path, "call")
     assert exchange_login(tmp_path, code) is not None
