@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from email.utils import formatdate
 from typing import Any
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 DRAINED = 1024 * 1024
 """How much of a body that is too large is read and thrown away, so that its sender lives to read the 413."""
+
+DRAIN_S = 1.0
+"""For how long: a sender that announces much and says nothing gets its 413 then."""
 
 WEBSOCKETS = frozenset({"/v1/events/ws"})
 
@@ -192,8 +196,10 @@ async def _drain(scope: Scope, receive: Receive) -> None:
     if scope["type"] != "http" or security.values(scope["headers"], b"expect") or len(length) > 9:
         return
     if int(length or 0) <= DRAINED:
-        while (await receive()).get("more_body", False):
-            pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while (await receive()).get("more_body", False):
+                    pass
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -132,8 +132,6 @@ def test_an_account_that_is_gone_from_the_file_keeps_its_call_and_goes_with_it(
     phone.wait_ready()
 
 
-# the client's socket to the daemon that was killed is collected late: a matter of this test's HTTP client
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 def test_an_account_of_the_api_lives_through_kill_9_and_ends_with_its_deletion(exchange: Exchange) -> None:
     with Phone(exchange) as alice, Phone(exchange) as phone:
         alice.start().wait_ready()

@@ -116,6 +116,9 @@ class EventReader:
     def _run(self) -> None:
         transport = httpx.HTTPTransport(uds=str(self._path))
         try:
+            # a client that finds nobody leaves its socket open (httpcore): better look first
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(self._path))
             with (
                 httpx.Client(transport=transport, base_url="http://localhost", timeout=None) as client,
                 client.stream("GET", "/v1/events", params={"after": 0}, headers={"Accept": "text/event-stream"}) as got,
@@ -127,7 +130,7 @@ class EventReader:
                     if line.startswith("data:"):
                         self._take(json.loads(line[5:]))
             self._finish("the event stream ended")
-        except (httpx.HTTPError, RuntimeError, ValueError) as error:
+        except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
             self._finish(f"the event stream failed: {error!r}")
 
     def _take(self, envelope: Json) -> None:

@@ -84,7 +84,7 @@ def judged(phone: Phone, outcome: tuple[int, str]) -> None:
 
 
 def test_the_description_is_kept(served: Phone, tmp_path: Path) -> None:
-    judged(served, tried(served, tmp_path, "--max-examples", "3", "--phases", "examples,fuzzing,stateful"))
+    judged(served, tried(served, tmp_path, "--max-examples", "2", "--phases", "examples,fuzzing,stateful"))
 
 
 @pytest.mark.long

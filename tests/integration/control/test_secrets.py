@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,11 +35,11 @@ def test_nothing_that_is_said_or_kept_holds_a_secret(talkative: Phone) -> None:
     phone.http.post("/v1/calls", json={"account": "alice", "to": "busy", "wait": "answered"})
     said = [message["text"] for message in phone.get(f"/v1/calls/{call}/trace")["messages"]]
     assert any("Proxy-Authorization: ***" in text for text in said)
-    values = {"account": "alice", "call": call, "slug": "gone", "recording": "none", "playback": "none"}
+    values = defaultdict(lambda: "none", {"account": "alice", "call": call, "slug": "gone"})
     read = 0
     for path, method, _ in operations(phone.get("/openapi.json")):
         if method == "get":
-            answer = phone.http.get(path.format(**values), headers={"Accept": "application/json"})
+            answer = phone.http.get(path.format_map(values), headers={"Accept": "application/json"})
             assert answer.status_code in (200, 404), path
             read += answer.status_code == 200
     assert read > 12
