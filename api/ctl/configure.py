@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from api.ctl import output
+from api.ctl.arguments import Json
 from api.ctl.client import USAGE, Failure
 from api.ctl.session import app, command, guarded, segment, session
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")]
 Name = Annotated[str, typer.Argument(help="The account's id.")]
 
 accounts = typer.Typer(

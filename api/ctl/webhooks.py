@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from api.ctl import output
+from api.ctl.arguments import Json
 from api.ctl.client import ERROR, Failure
 from api.ctl.session import app, command, guarded, segment, session
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, and errors as JSON on stderr.")]
 Id = Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's id.")]
 
 group = typer.Typer(

@@ -137,7 +137,7 @@ class Page:
     def __init__(self, browser: Browser, name: str, library: Library) -> None:
         self.browser = browser
         self.name = name
-        self.library = library
+        self.made_with = library
 
     def do(self, name: str, *arguments: object) -> Any:
         """A function of ``window.phone``."""
@@ -271,7 +271,7 @@ class Page:
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
         """Poll; the error shows the page's log."""
         try:
-            until(condition, f"{self.name} ({self.library}): {what}", timeout_s, 0.05)
+            until(condition, f"{self.name} ({self.made_with}): {what}", timeout_s, 0.05)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log()}\n{self.browser.log[-3000:]}") from None
 
