@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from phoned.calls.admission import Admission
 from phoned.calls.call import Call
 from phoned.calls.ended import EndedCall, EndedCalls
 from phoned.calls.ending import refusal_of
 from phoned.calls.entry import JournalEntry
 from phoned.calls.identity import peer_of
-from phoned.calls.incoming import Caller, Decision, IncomingPolicy
+from phoned.calls.incoming import IncomingPolicy
 from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.line import AccountFacts, AccountLine
 from phoned.calls.messages import MessageDesk
@@ -26,7 +27,7 @@ from phoned.calls.quality import QualityReports
 from phoned.calls.repair import RepairContext, RepairPolicy
 from phoned.calls.restore import Circumstances, as_told, steps_of, take_up
 from phoned.calls.rounds import Rounds
-from phoned.calls.transfers import REPLACES, Transfers
+from phoned.calls.transfers import Transfers
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
 from phoned.errors import Draining, NotFound, NotRegistered, PhonedError, UnavailableError
@@ -57,8 +58,6 @@ QUEUE_S = 5.0
 """How long a call may wait for a flow that is being repaired."""
 REDIAL_OF = "redial_of"
 """Tag of a call that was placed instead of another: that one's id."""
-MAX_INCOMING_HEADERS, MAX_HEADER_LENGTH = 32, 1024
-_TOLD_HEADERS = ("x-", "p-asserted-identity", "alert-info", "call-info", "subject", "diversion", "history-info")
 
 
 class CallManager:
@@ -100,6 +99,7 @@ class CallManager:
         self.quality = QualityReports(self._up, clock=clock)
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
         self.transfers = Transfers(signaling=signaling, accounts=accounts, policy=policy, place=self._new_outgoing)
+        self._admission = Admission(self, signaling, self.incoming, self.transfers)
         self.draining = False
 
     # --- views
@@ -234,19 +234,18 @@ class CallManager:
         """A session event of the SIP core."""
         match event:
             case sip.IncomingCall():
-                self._incoming(event)
+                self._admission.on_invite(event)
             case sip.MessageReceived():
-                inside = self._by_session.get(event.session or "")
+                inside = self.of_session(event.session)
                 self.messages.on_received(event, inside.id if inside is not None else None)
             case sip.RequestAnswered():
-                call = self._by_session.get(event.session or "")
+                call = self.of_session(event.session)
                 if call is not None:
                     call.memory.changed()  # it has used up a sequence number of the dialog
                 elif event.method == "MESSAGE":
                     self.messages.on_answered(event)
             case _:
-                session = getattr(event, "session", None)
-                call = self._by_session.get(session) if session is not None else None
+                call = self.of_session(getattr(event, "session", None))
                 if call is not None:
                     self._tell(call, event)
 
@@ -265,49 +264,20 @@ class CallManager:
         elif isinstance(event, sip.Ended):
             self._by_session.pop(event.session, None)
 
-    def _incoming(self, event: sip.IncomingCall) -> None:
-        replaced = self._by_session.get(event.replaces or "")
-        if replaced is not None:
-            self._incoming_call(event, Decision(), replaced)
-            return
-        decision = self.incoming.decide(
-            Caller(account=event.account, caller=event.from_uri, called=event.to_uri, headers=event.headers)
-        )
-        if self.draining:
-            self._signaling.reject(event.session, 503, "Service Unavailable")
-            return
-        if self.active() >= self._policy.capacity:
-            self._signaling.reject(event.session, 486, "Busy Here")
-            return
-        if decision.action == "reject" and not decision.after_s:
-            self._signaling.reject(event.session, decision.code)
-            return
-        self._incoming_call(event, decision, None)
+    def of_session(self, session: str | None) -> Call | None:
+        """The call whose SIP session that is."""
+        return self._by_session.get(session or "")
 
-    def _incoming_call(self, event: sip.IncomingCall, decision: Decision, replaced: Call | None) -> None:
-        told = [(name, value[:MAX_HEADER_LENGTH]) for name, value in event.headers]
-        headers = dict([pair for pair in told if pair[0].lower().startswith(_TOLD_HEADERS)][:MAX_INCOMING_HEADERS])
-        try:
-            tags = {REPLACES: replaced.id} if replaced is not None else None
-            call = self._make(new_id("call"), event.account, "in", peer_of(event), headers=headers, tags=tags)
-        except Exception:
-            log.exception("no call can be made of an INVITE")
-            self._signaling.reject(event.session, 500, "Server Internal Error")
-            return
+    def take_in(self, event: sip.IncomingCall, headers: Mapping[str, str], tags: Mapping[str, str] | None) -> Call:
+        """A new incoming call, which rings."""
+        call = self._make(new_id("call"), event.account, "in", peer_of(event), headers=headers, tags=tags)
         call.timers.longest_s = self._policy.duration_cap_s(None)
         call.session = event.session
         self._by_session[event.session] = call
         self.trace.belongs(call.id, event.call_id)
         call.rings_here(event.call_id)
         self._calls_changed(event.account)
-        if replaced is not None:
-            # somebody talks to us already: the far end changes, and that it does is not for us to decide
-            self.transfers.takes_place(call, replaced)
-            self._signaling.answer(event.session)
-        elif decision.action == "answer":
-            call.answer_later(decision.after_s)
-        elif decision.action == "reject":
-            call.timers.answer(decision.after_s, lambda: call.reject(decision.code, None))
+        return call
 
     def _make(
         self,
