@@ -17,7 +17,7 @@ from phoned.sip.events import (
     ReferProgress,
     Referred,
 )
-from phoned.sip.message import Message, Request, Response, response_to
+from phoned.sip.message import Message, Request, Response, response_to, serialise
 from phoned.sip.transaction_layer import TransactionLimits
 from phoned.sip.user_agent import UserAgent
 from tests.scenario.sip.test_accounts import _online as online
@@ -312,6 +312,20 @@ def test_a_far_end_that_will_not_tell_is_done_with_its_answer() -> None:
     network.run()
     assert (alice.one(ReferAccepted).session, outcome(alice).status) == (alice.session, 202)
     assert bob.all(Ended) == [], "the NOTIFY that came all the same was refused, the call is up"
+
+
+def test_a_server_that_says_trying_first_has_not_decided() -> None:
+    network = SipNetwork()
+    alice, bob = a_call(network)
+    refer(alice)
+    network.run()
+    trying = response_to(alice.requests("REFER")[-1], 100)
+    alice.take(alice.ua.receive(alice.flows[-1], serialise(trying), network.now))
+    network.run()
+    assert (alice.all(ReferAccepted), alice.all(ReferProgress)) == ([], [])
+    accept(bob)
+    network.run()
+    assert alice.one(ReferAccepted).session == alice.session
 
 
 def test_a_far_end_that_has_no_such_call_ends_it() -> None:
