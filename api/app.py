@@ -61,11 +61,19 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         later.router(),
     ):
         app.include_router(router)
+    app.complete()
     return Gate(app, services.access, policy, explain=app.explain, record=Record(services.audit))
 
 
 class Application(FastAPI):
     """FastAPI without its own error documents: errors reach the gate, and the description tells of problems only."""
+
+    def complete(self) -> None:
+        """Build every route now: FastAPI puts that off until one is first looked for, and the first request would stop
+        the calls' sound for a tenth of a second."""
+        nowhere = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
+        for route in self.routes:
+            route.matches(nowhere)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The router alone: what FastAPI would put around it turns errors into documents of another kind."""

@@ -70,7 +70,8 @@ class RunningApi:
             webhooks=lambda: context.webhooks,
             idempotency=idempotency,
         )
-        self._gate = build_app(self.services, self._policy(), version=context.phone.status().version)
+        version = context.phone.status().version
+        self._gate = await asyncio.to_thread(build_app, self.services, self._policy(), version=version)
         self._server = _Server(self._gate)
         try:
             await self._server.open(self._listeners)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from phoned.errors import Draining, InvalidValue
 from phoned.media import codecs
 from phoned.media.clock import MediaClock
-from phoned.media.dtls import Identity
 from phoned.media.events import MediaEvent
+from phoned.media.identities import Identities
 from phoned.media.options import EngineOptions, SessionOptions
 from phoned.media.session import MediaSession
 from phoned.media.shared import Shared
@@ -23,7 +23,6 @@ def _warm_up() -> None:
     for name in codecs.available():
         codec = codecs.create(name, WARM_RATE)
         codec.decode(codec.encode(bytes(WARM_RATE // 50 * 2)))
-    Identity()
 
 
 class MediaEngine:
@@ -43,8 +42,10 @@ class MediaEngine:
             clock=self._clock,
             readers=readers,
             writer=ThreadPoolExecutor(1, thread_name_prefix="media-write"),
+            identities=Identities(readers),
             forget=self._forget,
         )
+        self._shared.identities.prepare()
         await asyncio.get_running_loop().run_in_executor(readers, _warm_up)
 
     async def stop(self) -> None:
@@ -54,6 +55,7 @@ class MediaEngine:
             await session.close()
         self._clock.stop()
         if shared is not None:
+            shared.identities.close()
             shared.readers.shutdown(wait=True, cancel_futures=True)
             shared.writer.shutdown(wait=True)
 

@@ -7,6 +7,7 @@ path but connects nothing: each method returns what is to be done (`Plan`). RFC 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -70,12 +71,14 @@ class Negotiation:
         self,
         transport: SecureTransport,
         *,
+        identities: Callable[[], Identity],
         ssrc: int,
         cname: str,
         allow_loopback: bool,
         previous: SessionDescription | None = None,
     ) -> None:
         self._transport = transport
+        self._identities = identities
         self._ssrc = ssrc
         self._cname = cname
         self._allow_loopback = allow_loopback
@@ -117,7 +120,7 @@ class Negotiation:
         if self._open is not None:
             raise WrongState("an offer of ours is open", state="offering", allowed_in=("stable",))
         new_ice = ice_restart or rebuild or self._ice is None
-        identity = Identity() if rebuild or self._identity is None else self._identity
+        identity = self._identities() if rebuild or self._identity is None else self._identity
         if new_ice or self._ice is None:
             ice = await self._transport.path.prepare(controlling=True, nomination=self._version + 1)
         else:
@@ -212,7 +215,7 @@ class Negotiation:
         old = self._remote
         new_ice = old is None or self._ice is None or ice_restarted(old, remote)
         new_association = old is None or not same_fingerprints(old.audio.fingerprints, remote.audio.fingerprints)
-        identity = Identity() if new_association or self._identity is None else self._identity
+        identity = self._identities() if new_association or self._identity is None else self._identity
         if new_ice or self._ice is None:
             ice = await self._transport.path.prepare(controlling=remote.audio.ice_lite, nomination=self._version + 1)
         else:

@@ -85,6 +85,7 @@ class MediaSession:
         )
         self._negotiation = Negotiation(
             self._transport,
+            identities=shared.identities.take,
             ssrc=self._stream.sender.ssrc,
             cname=self._stream.cname,
             allow_loopback=options.ice.allow_loopback,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from phoned.media.clock import MediaClock
+from phoned.media.identities import Identities
 from phoned.media.options import EngineOptions
 from phoned.media.servers import ServerMemory
 
@@ -21,6 +22,7 @@ class Shared:
     """Where files are opened and read."""
     writer: ThreadPoolExecutor
     """The one thread that writes recordings."""
+    identities: Identities
     forget: Callable[[str], None]
     """Called by a session that has closed, with its call's id."""
     servers: ServerMemory = field(default_factory=ServerMemory)

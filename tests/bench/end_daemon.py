@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from phoned.config.load import load_config
-from phoned.daemon import Daemon
+from phoned.daemon import Daemon, spare_the_collector
 from phoned.media.clock import Lateness
 from phoned.store.tokens import issue_token
 from tests.bench.end import Json, serve
@@ -37,6 +37,7 @@ def main() -> None:
         match verb:
             case "start":
                 await daemon.start()
+                spare_the_collector()
                 watch()
                 return {"token": issue_token(Path(order["state"]), "admin")}
             case "lateness":  # of the ticks since it was last asked for
