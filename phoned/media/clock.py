@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 PERIOD_S = 0.02
@@ -18,8 +18,6 @@ CATCH_UP = 5
 FULL_PHASE = 20
 """A phase takes so many calls before the next is begun: each phase in use is one more time to wake up, which costs a
 fifth of a PCMU call, and so many Opus calls keep the loop busy for 3 ms."""
-SLICE_S = 0.002
-"""So long the calls of a phase keep the loop; then whoever else has something to do has a turn, and they go on."""
 BIN_MS = 0.25
 BINS = 400
 
@@ -76,7 +74,7 @@ class MediaClock:
     def __init__(self, phases: int = 4) -> None:
         self._phases: list[list[Ticker]] = [[] for _ in range(phases)]
         self._step_s = PERIOD_S / phases
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._phase = 0
         self._due = 0.0
         self.lateness = Lateness()
@@ -116,27 +114,19 @@ class MediaClock:
             self._timer = None
 
     def _fire(self) -> None:
-        behind = int((asyncio.get_running_loop().time() - self._due) / PERIOD_S)
-        if behind > CATCH_UP:
-            self._skip(behind - CATCH_UP)
-        phase = self._phases[self._phase]
-        self._tick(phase, tuple(phase))
-
-    def _tick(self, phase: list[Ticker], tickers: Sequence[Ticker]) -> None:
-        """Tick these, as far as a slice goes; the others in the loop's next turn. Then it is another phase's time."""
         loop = asyncio.get_running_loop()
         now = loop.time()
+        behind = int((now - self._due) / PERIOD_S)
+        if behind > CATCH_UP:
+            self._skip(behind - CATCH_UP)
+        tickers = self._phases[self._phase]
         if tickers:
             self.lateness.add(now - self._due)
-        for number, ticker in enumerate(tickers, 1):
-            if ticker in phase:  # one that has left meanwhile ticks no more
+            for ticker in tuple(tickers):
                 try:
                     ticker.tick(now)
                 except Exception as error:
-                    self._crashed(phase, ticker, error)
-            if number < len(tickers) and loop.time() - now > SLICE_S and self._timer is not None:
-                self._timer = loop.call_soon(self._tick, phase, tickers[number:])
-                return
+                    self._crashed(tickers, ticker, error)
         self._advance()
         while self._timer is not None and not self._phases[self._phase] and any(self._phases):
             self._advance()  # nobody ticks in this phase: do not wake up for it

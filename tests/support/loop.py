@@ -62,10 +62,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
-    def spend(self, seconds: float) -> None:
-        """What runs now takes so long."""
-        self._jumping.now += seconds
-
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run ``main`` to its end on a fresh `VirtualLoop`."""
