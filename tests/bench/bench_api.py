@@ -25,6 +25,9 @@ from tests.bench.report import Report, Row, arguments, progress, quantile, round
 from tests.support.daemon import toml
 
 CALLS = 50
+FEW_CALLS = 20
+VERBS_PER_S = 20
+"""Orders a second while events are timed: each makes one."""
 RATE = 200
 CLIENTS = 8
 LATE_MS = 10.0
@@ -184,6 +187,23 @@ class EventReader:
                 self.at[seq] = time.monotonic()
 
 
+async def events_timed(report: Report, scene: Scene, name: str, calls: list[str], seconds: float, note: str) -> None:
+    """How long an event takes from where it is published until its reader has all of it."""
+    reader = EventReader()
+    reading = asyncio.get_running_loop().create_task(reader.run(scene.socket))
+    await asyncio.sleep(0.2)
+    async with scene.client() as client:
+        for number in range(int(seconds * VERBS_PER_S)):
+            verb = "mute" if number // len(calls) % 2 == 0 else "unmute"
+            await client.json("POST", f"/v1/calls/{calls[number % len(calls)]}/{verb}")
+            await asyncio.sleep(1 / VERBS_PER_S + number % 7 / 1000)  # not in step with the media clock
+    await asyncio.sleep(0.5)
+    reading.cancel()
+    published = scene.daemon.ask(do="published")["at"]
+    delays = [(there - published[str(seq)]) * 1000 for seq, there in reader.at.items() if str(seq) in published]
+    report.add(timed(name, delays, limit=10.0, note=note))
+
+
 async def load(scene: Scene, calls: list[str], seconds: float) -> tuple[list[float], int]:
     """`RATE` requests a second, whatever the answers take; milliseconds of each from when it was due, and failures."""
     clients = [await Client.open(scene.socket) for _ in range(CLIENTS)]
@@ -255,32 +275,36 @@ def lateness(report: Report, scene: Scene, name: str, note: str) -> None:
     )
 
 
+async def loaded(report: Report, scene: Scene, calls: list[str], seconds: float) -> None:
+    """What `RATE` requests a second do to the sound, and how they are answered."""
+    note = f"{len(calls)} calls, {RATE} requests/s for {seconds:g} s"
+    suffix = f"{RATE}_rps_{len(calls)}_calls"
+    scene.daemon.ask(do="lateness")
+    with processor(report, scene, f"cpu_{suffix}_pct", note):
+        taken, failed = await load(scene, calls, seconds)
+    lateness(report, scene, f"tick_late_{suffix}_ms", note)
+    report.add(timed(f"answer_{suffix}_ms", taken, note=f"{failed} of {len(taken)} failed; from when it was due"))
+
+
 async def measure(report: Report, scene: Scene, *, quick: bool) -> None:
     """Everything, in this order."""
     count, seconds = (50, 5.0) if quick else (300, 20.0)
     await until_ready(scene)
     await invites(report, scene, "post_to_invite", count, "no call is up")
     progress("orders measured")
-    calls = await calls_up(scene, CALLS)
+    calls = await calls_up(scene, FEW_CALLS)
+    progress(f"{len(calls)} calls are up")
+    await loaded(report, scene, calls, seconds)
+    calls += await calls_up(scene, CALLS - FEW_CALLS)
+    progress(f"{len(calls)} calls are up")
     scene.daemon.ask(do="lateness")
     with processor(report, scene, "cpu_quiet_pct", f"{CALLS} calls, nobody asks"):
         await asyncio.sleep(seconds)
     lateness(report, scene, "tick_late_quiet_ms", f"{CALLS} calls, nobody asks")
     await invites(report, scene, f"post_to_invite_{CALLS}_calls", count, f"{CALLS} calls are up")
-    progress(f"{len(calls)} calls are up")
-    events = EventReader()
-    reading = asyncio.get_running_loop().create_task(events.run(scene.socket))
-    await asyncio.sleep(0.2)
-    scene.daemon.ask(do="lateness")
-    with processor(report, scene, f"cpu_{RATE}_rps_pct", f"{CALLS} calls, {RATE} requests/s"):
-        taken, failed = await load(scene, calls, seconds)
-    lateness(report, scene, f"tick_late_{RATE}_rps_ms", f"{CALLS} calls, {RATE} requests/s for {seconds:g} s")
-    report.add(timed(f"answer_{RATE}_rps_ms", taken, note=f"{failed} of {len(taken)} failed; from when it was due"))
-    await asyncio.sleep(0.5)
-    reading.cancel()
-    published = scene.daemon.ask(do="published")["at"]
-    delays = [(there - published[str(seq)]) * 1000 for seq, there in events.at.items() if str(seq) in published]
-    report.add(timed(f"event_to_sse_{CALLS}_calls_ms", delays, limit=10.0, note="published to read, under that load"))
+    note = f"published to read; {VERBS_PER_S} orders/s"
+    await events_timed(report, scene, f"event_to_sse_{CALLS}_calls_ms", calls, seconds, note)
+    await loaded(report, scene, calls, seconds)
 
 
 def main() -> None:
