@@ -87,12 +87,15 @@ class Gone(UsageError):
 
 
 class Denied(UsageError):
-    """Policy refuses. ``code`` of the instance tells which policy."""
+    """Policy refuses. ``code`` of the instance tells which policy; ``retry_after_s`` when it will not for ever."""
 
     code = "denied"
 
-    def __init__(self, detail: str = "", *, code: str = "denied", **facts: object) -> None:
+    def __init__(
+        self, detail: str = "", *, code: str = "denied", retry_after_s: float | None = None, **facts: object
+    ) -> None:
         super().__init__(detail, **facts)
+        self.retry_after_s = retry_after_s
         self.code = code  # type: ignore[misc]  # the instance narrows the class's code
 
 

@@ -119,8 +119,10 @@ class DialPolicy:
         while self._placed and self._placed[0] <= now - 60:
             self._placed.popleft()
         if len(self._placed) >= config.max_per_minute:
-            raise AtCapacity(
-                f"more than {config.max_per_minute} calls a minute", retry_after_s=self._placed[0] + 60 - now
+            raise Denied(
+                f"[dial] does not allow more than {config.max_per_minute} calls a minute",
+                code="destination_denied",
+                retry_after_s=self._placed[0] + 60 - now,
             )
         if active >= config.max_concurrent:
             raise AtCapacity(f"{config.max_concurrent} calls are up already", retry_after_s=5)

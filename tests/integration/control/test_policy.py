@@ -67,7 +67,7 @@ def test_caps_are_kept_and_say_when_to_come_back(strict: Phone) -> None:
         placed = strict.place("alice", "busy")
         strict.wait_call(placed, "ended", lambda view: view["state"] == "ended")
     many = strict.http.post("/v1/calls", json={"account": "alice", "to": "echo"})
-    assert (many.status_code, many.json()["code"]) == (503, "at_capacity")
+    assert (many.status_code, many.json()["code"]) == (403, "destination_denied")
     assert 30 <= int(many.headers["retry-after"]) <= 60
 
 

@@ -64,9 +64,9 @@ def test_calls_a_minute_are_counted_over_the_last_minute() -> None:
     policy, target = DialPolicy(DialConfig(max_per_minute=2)), target_of("1", AOR)
     policy.check(target, active=0, now=100)
     policy.check(target, active=0, now=110)
-    with pytest.raises(AtCapacity) as refusal:
+    with pytest.raises(Denied) as refusal:
         policy.check(target, active=0, now=130)
-    assert refusal.value.retry_after_s == 30
+    assert (refusal.value.code, refusal.value.retry_after_s) == ("destination_denied", 30)
     policy.check(target, active=0, now=160)
 
 
@@ -110,7 +110,7 @@ def test_other_rules_count_at_once_and_forget_nothing_of_the_last_minute() -> No
         policy.check(target, active=0, now=100)
     policy.change(DialConfig(max_per_minute=2, max_concurrent=7, max_duration_s=9))
     assert (policy.capacity, policy.duration_cap_s(None)) == (7, 9)
-    with pytest.raises(AtCapacity):
+    with pytest.raises(Denied):
         policy.check(target, active=0, now=130)
     policy.change(DialConfig(deny=("0900*",)))
     with pytest.raises(Denied):

@@ -314,7 +314,7 @@ async def test_a_call_that_cannot_be_had_leaves_the_first_as_it_was(status: int 
 
 @pytest.mark.parametrize(
     ("dial", "status"),
-    [({"deny": ["*carol*"]}, "603"), ({"max_concurrent": 1}, "486"), ({"max_per_minute": 1}, "486")],
+    [({"deny": ["*carol*"]}, "603"), ({"max_concurrent": 1}, "486"), ({"max_per_minute": 1}, "603")],
 )
 @virtual
 async def test_what_we_may_not_call_nobody_else_makes_us_call(dial: dict[str, Any], status: str) -> None:
