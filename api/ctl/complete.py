@@ -38,6 +38,11 @@ def recordings(context: typer.Context, incomplete: str) -> Offer:
     return [(name, state) for name, state in found if state in ("recording", "paused")]
 
 
+def webhooks(context: typer.Context, incomplete: str) -> Offer:
+    """Ids of webhooks, with whom they tell."""
+    return _offer(context, incomplete, "/v1/webhooks", lambda view: str(view["url"]))
+
+
 def _call(view: Any) -> str:
     return f"{view['direction']} {view['state']} {view['peer']['number'] or view['peer']['uri']}"
 

@@ -10,18 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from api.ctl import output
-from api.ctl.arguments import Json
+from api.ctl.arguments import AccountName, Json
 from api.ctl.client import USAGE, Failure
-from api.ctl.session import app, command, guarded, segment, session
+from api.ctl.session import command, group, guarded, segment, session
 
-Name = Annotated[str, typer.Argument(help="The account's id.")]
-
-accounts = typer.Typer(
-    help="The accounts and their registrations; add, change and remove those made at run time.",
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(accounts, name="accounts")
+accounts = group("accounts", "The accounts and their registrations; add, change and remove those made at run time.")
 
 
 @accounts.callback(invoke_without_command=True)
@@ -36,7 +29,7 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
 @command("add", of=accounts)
 def add(
     context: typer.Context,
-    name: Name,
+    name: AccountName,
     aor: Annotated[str, typer.Option(help="The address of record, like sip:alice@example.org.")],
     proxy: Annotated[str, typer.Option(help="The outbound proxy, like wss://edge.example.org/ws.")],
     backup: Annotated[str | None, typer.Option(help="The backup outbound proxy.")] = None,
@@ -69,7 +62,7 @@ def add(
 @command("rm", of=accounts)
 def remove(
     context: typer.Context,
-    name: Name,
+    name: AccountName,
     drain: Annotated[bool, typer.Option("--drain", help="With calls up: let it go when they have ended.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -122,6 +122,13 @@ def command(name: str, of: typer.Typer = app) -> Callable[[Callable[P, None]], C
     return register
 
 
+def group(name: str, about: str) -> typer.Typer:
+    """A group of commands of `phonectl`."""
+    made = typer.Typer(help=about, rich_markup_mode=None, context_settings=app.info.context_settings)
+    app.add_typer(made, name=name)
+    return made
+
+
 def report(failure: Failure, *, as_json: bool) -> None:
     """The problem itself for programs; what happened and what would help for people. On stderr."""
     if as_json:

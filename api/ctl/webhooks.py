@@ -7,22 +7,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from api.ctl import output
+from api.ctl import complete, output
 from api.ctl.arguments import Json
 from api.ctl.client import ERROR, Failure
-from api.ctl.session import app, command, guarded, segment, session
+from api.ctl.session import command, group, guarded, segment, session
 
-Id = Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's id.")]
+Id = Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's id.", autocompletion=complete.webhooks)]
 
-group = typer.Typer(
-    help="Who is told of events over HTTP, and how that went.",
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(group, name="webhooks")
+webhooks = group("webhooks", "Who is told of events over HTTP, and how that went.")
 
 
-@group.callback(invoke_without_command=True)
+@webhooks.callback(invoke_without_command=True)
 @guarded
 def listing(context: typer.Context, as_json: Json = False) -> None:
     """The webhooks."""
@@ -30,7 +25,7 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
         _list(context, as_json)
 
 
-@command("list", group)
+@command("list", webhooks)
 def list_(context: typer.Context, as_json: Json = False) -> None:
     """The webhooks."""
     _list(context, as_json)
@@ -41,7 +36,7 @@ def _list(context: typer.Context, as_json: bool) -> None:
     on.show(on.client.get("/v1/webhooks")["data"], table)
 
 
-@command("add", group)
+@command("add", webhooks)
 def add(
     context: typer.Context,
     url: Annotated[str, typer.Argument(help="Where to post events to.")],
@@ -53,7 +48,7 @@ def add(
     on.show(on.client.post("/v1/webhooks", {"url": url, **({"events": events} if events else {})}), output.pairs)
 
 
-@command("rm", group)
+@command("rm", webhooks)
 def remove(context: typer.Context, webhook: Id, as_json: Json = False) -> None:
     """Forget a webhook, with what waits for it."""
     on = session(context, as_json)
@@ -61,13 +56,13 @@ def remove(context: typer.Context, webhook: Id, as_json: Json = False) -> None:
     on.show(on.client.get("/v1/webhooks")["data"], table)
 
 
-@command("enable", group)
+@command("enable", webhooks)
 def enable(context: typer.Context, webhook: Id, as_json: Json = False) -> None:
     """Send to it again."""
     _switch(context, webhook, True, as_json)
 
 
-@command("disable", group)
+@command("disable", webhooks)
 def disable(context: typer.Context, webhook: Id, as_json: Json = False) -> None:
     """Send nothing to it."""
     _switch(context, webhook, False, as_json)
@@ -79,7 +74,7 @@ def _switch(context: typer.Context, webhook: str, enabled: bool, as_json: bool) 
     on.show(changed, lambda view: table([view]))
 
 
-@command("test", group)
+@command("test", webhooks)
 def send_test(context: typer.Context, webhook: Id, as_json: Json = False) -> None:
     """Send one test event. Exit code 1 when it was not delivered."""
     on = session(context, as_json)
@@ -89,7 +84,7 @@ def send_test(context: typer.Context, webhook: Id, as_json: Json = False) -> Non
         raise Failure(ERROR, f"not delivered: {sent['last_error']}", "see the receiver's log")
 
 
-@command("deliveries", group)
+@command("deliveries", webhooks)
 def deliveries(
     context: typer.Context,
     webhook: Id,
@@ -103,7 +98,7 @@ def deliveries(
     on.show(on.client.get(path, state=state, limit=limit)["data"], deliveries_table)
 
 
-@command("retry", group)
+@command("retry", webhooks)
 def retry(
     context: typer.Context,
     webhook: Id,

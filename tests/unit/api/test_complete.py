@@ -54,6 +54,11 @@ def test_accounts_and_recordings(context: typer.Context) -> None:
     assert complete.recordings(context, "") == [("rec_1", "paused")]
 
 
+def test_webhooks(context: typer.Context) -> None:
+    Daemon.answer = {"data": [{"id": "wh_1", "url": "https://example.org/phone"}]}
+    assert complete.webhooks(context, "wh") == [("wh_1", "https://example.org/phone")]
+
+
 @pytest.mark.parametrize("answer", [Failure(UNREACHABLE, "nobody"), None, {"data": [{}]}, {}])
 def test_trouble_offers_nothing(context: typer.Context, answer: Any) -> None:
     Daemon.answer = answer
