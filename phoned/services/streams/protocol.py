@@ -23,8 +23,11 @@ Track = Literal["inbound", "outbound"]
 
 Message = str | bytes
 
-MAX_MESSAGE = 1 << 20
-"""Bytes of one message of a bot; for the WebSocket, too. 98 s of mu-law in base64, 21 s of PCM at 24 kHz."""
+MAX_MESSAGE = 1 << 22
+"""Bytes of one message of a bot, for the WebSocket, too: 6.5 minutes of mu-law in base64, 87 s of PCM at 24 kHz."""
+
+LARGE = 1 << 16
+"""What is larger than this takes more than a millisecond to read: give it to `StreamProtocol.receive` on a thread."""
 
 FRAME_MS = 20
 
@@ -121,5 +124,6 @@ class StreamProtocol(Protocol):
         ...
 
     def receive(self, message: Message) -> list[Action]:
-        """What the bot said. Never raises; a message of more than `MAX_MESSAGE` bytes is passed over, too."""
+        """What the bot said. Never raises; what is larger than `MAX_MESSAGE` is passed over, too. One
+        message at a time; it shares nothing with the other methods, so that it may run on a thread beside them."""
         ...
