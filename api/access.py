@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from api.errors import Problem, problem
+from api.facade import NOT_CONFIGURED, basic
 from api.limits import FailureLimit, RateLimit, Tickets
 from api.security import Headers, Peer, bearer, ticket
 from phoned.store.logins import Session, end_session, exchange_login
 from phoned.store.tokens import Scope, TokenStore, grants
+from phoned.twilio import TwilioAccount
 
 GROUP = "phoned"
 UID = "uid:"
 """Begins the id of a caller whom the unix socket knows."""
+TWILIO = "twilio"
+"""The id of whoever knows the password of ``[twilio]``."""
 LOGIN_REFUSED = "This code is unknown, was used already, or is older than 5 minutes. Fix: phoned token --console"
 
 
@@ -55,9 +59,17 @@ def scope_of_user(
 class Access:
     """Tokens, tickets and counters of one running API. Driven by `api.gate`."""
 
-    def __init__(self, tokens: TokenStore, *, rate_per_s: float, own_uid: int | None = None) -> None:
+    def __init__(
+        self,
+        tokens: TokenStore,
+        *,
+        rate_per_s: float,
+        own_uid: int | None = None,
+        twilio: Callable[[], TwilioAccount | None] = lambda: None,
+    ) -> None:
         self._tokens = tokens
         self._own_uid = os.geteuid() if own_uid is None else own_uid
+        self._twilio = twilio
         self._failures = FailureLimit()
         self.rate = RateLimit(rate_per_s)
         self.tickets: Tickets[Principal] = Tickets()
@@ -80,6 +92,17 @@ class Access:
             if scope is not None:
                 return Principal(id=f"{UID}{peer.uid}", scope=scope)
         return problem("unauthorized")
+
+    def identify_at_facade(self, peer: Peer, headers: Headers, now: float) -> Principal | Problem:
+        """The same for Twilio's paths, where the account of ``[twilio]`` may come with its password, too. They are
+        there only if there is such an account: else 404."""
+        account = self._twilio()
+        if account is None:
+            return problem("not_found", NOT_CONFIGURED)
+        given = basic(headers)
+        if given is None:
+            return self.identify(peer, headers, now)
+        return Principal(id=TWILIO, scope="call") if account.accepts(*given) else self._wrong(peer, now)
 
     def still(self, principal: Principal) -> bool:
         """Whether a caller that proved who it is may go on: a token may be revoked, a session ends."""

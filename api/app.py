@@ -29,6 +29,7 @@ from api.routes import (
     network,
     recordings,
     system,
+    twilio,
     verbs,
     webhooks,
 )
@@ -57,6 +58,7 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         messages.router,
         webhooks.router,
         login.router,
+        twilio.router,
         console.router(ConsoleFiles()),
         later.router(),
     ):

@@ -21,6 +21,7 @@ from api.metrics import Metrics
 from phoned.events import EventBus
 from phoned.plain import dumps, plain
 from phoned.service import Audit, PhoneControl
+from phoned.twilio import TwilioAccount
 from phoned.webhook import WebhookControl
 
 P = ParamSpec("P")
@@ -45,6 +46,8 @@ class Services:
     webhooks: Callable[[], WebhookControl]
     """Raises `UnavailableError` while no service has them."""
     idempotency: Idempotency
+    twilio: Callable[[], TwilioAccount | None]
+    """The account of ``[twilio]``, while there is one."""
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False
     keepalive_s: float = 15.0
@@ -93,14 +96,19 @@ AT_ONCE = 32
 
 
 async def answer_page(items: Sequence[object], cursor: str | None) -> Response:
-    """A list. It is rendered in pieces: sound goes out in between."""
+    """A list."""
+    text = f'{{"data":[{await listed(items)}],"next_cursor":{dumps(cursor)}}}'
+    return Response(text, media_type="application/json")
+
+
+async def listed(items: Sequence[object]) -> str:
+    """The elements of a JSON list. They are rendered in pieces: sound goes out in between."""
     pieces: list[str] = []
     for start in range(0, len(items), AT_ONCE):
         if start:
             await asyncio.sleep(0)
         pieces += [dumps(plain(item)) for item in items[start : start + AT_ONCE]]
-    text = f'{{"data":[{",".join(pieces)}],"next_cursor":{dumps(cursor)}}}'
-    return Response(text, media_type="application/json")
+    return ",".join(pieces)
 
 
 def answer(value: object, status: int = 200, **headers: str) -> Response:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import security
 from api.access import Access, Principal, check_scope
 from api.errors import MEDIA_TYPE, Problem, ProblemError, from_error, problem
+from api.facade import as_twilio, check_form_type, in_facade
 from api.record import Outcome, Record
 from api.security import Peer, Policy
 from phoned.errors import PhonedError
@@ -122,7 +123,10 @@ class Gate:
         needed = security.required_scope(method, path)
         if needed is not None:
             now = asyncio.get_running_loop().time()
-            principal = self._access.identify(asking, headers, now, tuple(scope.get("subprotocols", ())))
+            if in_facade(path):
+                principal = self._access.identify_at_facade(asking, headers, now)
+            else:
+                principal = self._access.identify(asking, headers, now, tuple(scope.get("subprotocols", ())))
             if isinstance(principal, Problem):
                 return principal
             scope["state"]["principal"] = principal
@@ -135,7 +139,7 @@ class Gate:
             _over_rate.set(None)
         if scope["type"] == "websocket":
             return None if path in WEBSOCKETS else problem("not_found", "There is no WebSocket here.")
-        return security.check_content_type(method, headers)
+        return (check_form_type if in_facade(path) else security.check_content_type)(method, headers)
 
 
 def principal(scope: Scope) -> Principal:
@@ -188,7 +192,7 @@ async def _read_body(scope: Scope, receive: Receive) -> tuple[bytes, Problem | N
         return b"", problem("body_too_large")
     if scope["method"] not in security.WRITES or not body:
         return b"", None
-    return bytes(body), security.check_json(bytes(body))
+    return bytes(body), None if in_facade(scope["path"]) else security.check_json(bytes(body))
 
 
 async def _drain(scope: Scope, receive: Receive) -> None:
@@ -268,10 +272,14 @@ class _Answer:
             return
         self.code = found.code
         prefix = "" if self.scope["type"] == "http" else "websocket."
-        body = found.body(instance=self.instance, request_id=self.request_id)
-        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in found.headers]
+        if in_facade(self.instance):
+            media_type, (status, body, more) = "application/json", as_twilio(found)
+        else:
+            media_type, status, more = MEDIA_TYPE, found.status, found.headers
+            body = found.body(instance=self.instance, request_id=self.request_id)
+        headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in more]
         if found.status in (413, 431, 414):
             headers.append((b"connection", b"close"))
-        await self.send({"type": f"{prefix}http.response.start", "status": found.status, "headers": headers})
+        await self.send({"type": f"{prefix}http.response.start", "status": status, "headers": headers})
         await self.send({"type": f"{prefix}http.response.body", "body": body})

@@ -56,7 +56,7 @@ class RunningApi:
         """Listen. Raises `InvalidValue` for a bind that is not allowed, `ListenFailed` for one that cannot be had."""
         context, config = self._context, self._config
         self._listeners = open_listeners(config, context.runtime_dir, os.environ)
-        access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s)
+        access = Access(TokenStore(context.state_dir), rate_per_s=config.rate_per_s, twilio=lambda: context.twilio)
         metrics = Metrics(context.phone, context.bus, self._events, lambda: context.webhooks)
         metrics.start()
         idempotency = Idempotency(context.keys, partial(_is_known, context.phone))
@@ -69,6 +69,7 @@ class RunningApi:
             audit=context.audit,
             webhooks=lambda: context.webhooks,
             idempotency=idempotency,
+            twilio=lambda: context.twilio,
         )
         version = context.phone.status().version
         self._gate = await asyncio.to_thread(build_app, self.services, self._policy(), version=version)

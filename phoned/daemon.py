@@ -65,6 +65,7 @@ from phoned.trace import SipTrace
 from phoned.transport.dialer import WebSocketDialer
 from phoned.transport.flow import Dialer
 from phoned.transport.resolver import Resolver
+from phoned.twilio import TwilioAccount
 from phoned.urls import Reach, UrlGuard
 from phoned.webhook import WebhookControl
 
@@ -88,6 +89,7 @@ class Offers:
     """What services have for each other."""
 
     webhooks: WebhookControl | None = None
+    twilio: TwilioAccount | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,15 @@ class ServiceContext:
     def offer_webhooks(self, control: WebhookControl | None) -> None:
         """See `Context`."""
         self.offers.webhooks = control
+
+    @property
+    def twilio(self) -> TwilioAccount | None:
+        """See `Context`."""
+        return self.offers.twilio
+
+    def offer_twilio(self, account: TwilioAccount | None) -> None:
+        """See `Context`."""
+        self.offers.twilio = account
 
 
 class Daemon:

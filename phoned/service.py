@@ -35,6 +35,7 @@ from phoned.model import (
     TraceView,
     Wait,
 )
+from phoned.twilio import TwilioAccount
 from phoned.urls import UrlGuard
 from phoned.webhook import Outbox, WebhookControl
 
@@ -258,6 +259,15 @@ class Context(Protocol):
 
     def offer_webhooks(self, control: WebhookControl | None) -> None:
         """For the service that has them: from now on (None: no longer)."""
+        ...
+
+    @property
+    def twilio(self) -> TwilioAccount | None:
+        """The account of ``[twilio]``, while there is one."""
+        ...
+
+    def offer_twilio(self, account: TwilioAccount | None) -> None:
+        """For the service that reads it: from now on."""
         ...
 
     @property

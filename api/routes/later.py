@@ -15,8 +15,6 @@ LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/bridges/{b}", ("GET", "DELETE")),
     ("/v1/devices", ("GET", "PATCH")),
     ("/v1/devices/test", ("POST",)),
-    ("/2010-04-01/Accounts/{a}/Calls.json", ("GET", "POST")),
-    ("/2010-04-01/Accounts/{a}/Calls/{c}.json", ("GET", "POST")),
 )
 
 

@@ -253,7 +253,7 @@ def _warnings(config: Config, tables: Mapping[str, Any], models: Mapping[str, ty
                 yield f"account {account.id}: {url} is not encrypted: use wss://"
     if models:
         for name in tables:
-            if name not in models and name != "twilio":  # the facade's table is read by the API service
+            if name not in models:
                 yield f"[{name}]: no installed service is called {name!r}; the table is not used"
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from phoned.config.secrets import FileSecrets
-from phoned.daemon import Offers
-from phoned.errors import UnavailableError
 from phoned.events import EventBus
 from phoned.services.webhooks.config import WebhookConfig, WebhooksConfig
 from phoned.services.webhooks.service import WebhooksService
@@ -25,6 +23,7 @@ from phoned.urls import Reach, UrlGuard
 from phoned.webhook import DeliveryView, WebhookControl
 from tests.support.audited import Audited
 from tests.support.fake_phone import FakePhone
+from tests.support.offers import Offering
 from tests.support.webhook_sink import SECRET, Received, Sink
 
 LOOPBACK = ("127.0.0.0/8",)
@@ -33,7 +32,7 @@ QUICK_S = (0.0, *(0.02,) * 20)
 
 
 @dataclass
-class Context:
+class Context(Offering):
     """What the service is given."""
 
     phone: FakePhone
@@ -45,17 +44,7 @@ class Context:
     state_dir: Path
     runtime_dir: Path
     secrets: FileSecrets = field(default_factory=lambda: FileSecrets({}))
-    offers: Offers = field(default_factory=Offers)
     audit: Audited = field(default_factory=Audited)
-
-    @property
-    def webhooks(self) -> WebhookControl:
-        if self.offers.webhooks is None:
-            raise UnavailableError("nobody has them")
-        return self.offers.webhooks
-
-    def offer_webhooks(self, control: WebhookControl | None) -> None:
-        self.offers.webhooks = control
 
 
 @dataclass

@@ -14,8 +14,7 @@ import pytest
 
 from api.config import ApiConfig
 from api.service import ApiService
-from phoned.daemon import Offers
-from phoned.errors import NotFound, UnavailableError
+from phoned.errors import NotFound
 from phoned.events import EventBus, MemoryEventLog
 from phoned.services.webhooks.config import WebhooksConfig
 from phoned.services.webhooks.service import WebhooksService
@@ -25,10 +24,10 @@ from phoned.store.tokens import Scope, issue_token
 from phoned.tasks import Tasks
 from phoned.transport.resolver import Resolver
 from phoned.urls import Reach, UrlGuard
-from phoned.webhook import WebhookControl
 from tests.support.audited import Audited
 from tests.support.fake_phone import FakePhone
 from tests.support.keys import MemoryKeys
+from tests.support.offers import Offering
 from tests.support.webhooks import lookup_of
 
 
@@ -38,7 +37,7 @@ class NoSecrets:
 
 
 @dataclass
-class FakeContext:
+class FakeContext(Offering):
     phone: FakePhone
     bus: EventBus
     config: Any
@@ -53,16 +52,6 @@ class FakeContext:
             Reach(["127.0.0.0/8"]), Resolver(lookup_of(example_org="93.184.215.14")).addresses
         )
     )
-    offers: Offers = field(default_factory=Offers)
-
-    @property
-    def webhooks(self) -> WebhookControl:
-        if self.offers.webhooks is None:
-            raise UnavailableError("nobody has them")
-        return self.offers.webhooks
-
-    def offer_webhooks(self, control: WebhookControl | None) -> None:
-        self.offers.webhooks = control
 
 
 @dataclass

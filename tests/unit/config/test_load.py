@@ -432,7 +432,7 @@ def test_a_service_may_validate_its_table_later_with_the_same_errors(folder: Fol
 
 def test_what_is_unwise_is_a_warning(folder: Folder) -> None:
     loaded = folder.load(
-        ACCOUNT.replace("wss://", "ws://") + "[accounts.tls]\ninsecure_skip_verify = true\n[mqtt]\nx = 1\n[twilio]\n"
+        ACCOUNT.replace("wss://", "ws://") + "[accounts.tls]\ninsecure_skip_verify = true\n[mqtt]\nx = 1\n"
     )
     assert [word in " ".join(loaded.warnings) for word in ("insecure_skip_verify", "not encrypted", "'mqtt'")] == [
         True

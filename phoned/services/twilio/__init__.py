@@ -1,0 +1,1 @@
+"""``[twilio]``: the account under which programs that were written for Twilio know this phone."""
