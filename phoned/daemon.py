@@ -102,6 +102,7 @@ class ServiceContext:
     outbox: SqliteOutbox
     urls: UrlGuard
     offers: Offers
+    hide: Callable[[str], None]
     secrets: Any
     audit: AuditLog
     config: Any
@@ -125,7 +126,9 @@ class ServiceContext:
         return self.offers.twilio
 
     def offer_twilio(self, account: TwilioAccount | None) -> None:
-        """See `Context`."""
+        """See `Context`. No log shows its token from now on."""
+        if account is not None:
+            self.hide(account.token.text())
         self.offers.twilio = account
 
 
@@ -406,6 +409,7 @@ class Daemon:
             outbox=self.outbox,
             urls=UrlGuard(Reach(self._config.network.allow_private), Resolver().addresses),
             offers=self._offers,
+            hide=self._hide,
             secrets=self._loaded.secrets,
             audit=self.audit,
             config=self._loaded.service(name, plugin.config_model),

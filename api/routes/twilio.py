@@ -19,7 +19,7 @@ from api.errors import ProblemError, problem
 from api.facade import PREFIX, read_form, refused
 from api.routes.calls import place_of, read_cursor, write_cursor
 from api.twilio_calls import KNOWN, STATUSES, call_document, own_numbers, parties, request_of, status_of
-from phoned.errors import InvalidValue
+from phoned.errors import InvalidValue, NotFound
 from phoned.model import CallState, CallView
 from phoned.plain import dumps
 from phoned.twilio import call_of_sid
@@ -32,12 +32,12 @@ Filter = Annotated[str | None, Query(max_length=512)]
 
 
 def _found(api: Services, account: str, sid: str) -> CallView:
-    """The call of an SID. Raises `ProblemError` for another account, and for what is no SID of ours; `NotFound`."""
+    """The call of an SID. Raises `ProblemError` for another account, and for an SID without a call."""
     _check(api, account)
-    call = call_of_sid(sid)
-    if call is None:
-        raise ProblemError(problem("not_found", f"There is no call {sid[:64]}."))
-    return api.phone.call(call)
+    try:
+        return api.phone.call(call_of_sid(sid) or "")
+    except NotFound:
+        raise ProblemError(problem("not_found", f"There is no call {sid[:64]}.")) from None
 
 
 def _check(api: Services, account: str) -> None:

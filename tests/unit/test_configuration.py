@@ -17,6 +17,7 @@ from phoned.daemon import Daemon
 from phoned.errors import Draining, InvalidValues, NotFound, WrongState
 from phoned.model import AccountState, Cause, ReloadView
 from phoned.service import Context, ServicePlugin
+from phoned.services.twilio.service import TwilioService
 from phoned.store.accounts import FILE
 from phoned.store.database import StoreFailed
 from phoned.transport.flow import FlowError
@@ -101,7 +102,7 @@ class Home:
         self.file.write_text("\n".join(['[phone]\nstate_dir = "state"\n', *tables, *written]))
 
     async def start(self) -> Daemon:
-        plugins: dict[str, ServicePlugin] = {"lamp": self.lamp, "stone": self.stone}
+        plugins: dict[str, ServicePlugin] = {"lamp": self.lamp, "stone": self.stone, "twilio": TwilioService}
         models = {name: plugin.config_model for name, plugin in plugins.items()}
         environ = {"RUNTIME_DIRECTORY": str(self.path / "run"), "HOME": str(self.path)}
         loaded = await asyncio.to_thread(load_config, self.file, models=models, environ=environ)
@@ -169,6 +170,18 @@ async def test_a_password_stays_where_none_is_named_and_is_in_no_answer_and_no_l
     await daemon.bus.flush()
     told = repr(await daemon.bus.log.after(0, 1000)) + repr(settings) + (home.path / "state" / FILE).read_text()
     assert PASSWORD not in told
+
+
+async def test_the_account_for_twilios_api_is_taken_while_the_phone_runs_and_no_log_shows_its_token(home: Home) -> None:
+    daemon = await home.start()
+    token = home.path / "token"
+    token.touch(mode=0o600)
+    token.write_text("0123456789abcdef")
+    home.write('[twilio]\naccount_sid = "AC1"\nauth_token_file = "token"\n')
+    view = await daemon.phone.reload()
+    assert view.applied == ("twilio.account_sid", "twilio.auth_token_file")
+    assert view.restart_needed == ()
+    await until(lambda: "0123456789abcdef" in home.hidden)
 
 
 async def test_the_name_of_an_account_of_the_files_is_taken(home: Home) -> None:

@@ -128,6 +128,7 @@ def test_twilios_fields_mean_what_they_mean_there() -> None:
         ({"To": "200", "From": "front", "Timeout": "1.5"}, 20001),
         ({"To": "200", "From": "front", "TimeLimit": "9999999"}, 20001),
         ({"To": "200", "From": "front", "SendDigits": "1x"}, 20001),
+        ({"To": "200", "From": "front", "Twiml": "<Response/>"}, 12100),
         ({"To": "200", "From": "front", "SendDigits": "1" * 129}, 20001),
     ],
 )
