@@ -1,4 +1,4 @@
-"""Stock Pipecat at the bot protocols, without a phone between: what it sends is understood, what is sent it takes."""
+"""What others wrote for Twilio and Vonage, at the bot protocols and at the REST API: nothing of it is changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from phoned.services.streams.protocol import Clear, Mark, Play, StreamInfo, StreamProtocol
 from phoned.services.streams.protocols import new_protocol
 from phoned.tasks import Tasks
-from phoned.twilio import call_sid, stream_sid
+from phoned.twilio import call_of_sid, call_sid, stream_sid
 from tests.peers.conftest import StartPhone, show
-from tests.peers.harness.bots import PipecatBot, Serializer, twilio_variables
+from tests.peers.harness.bots import PipecatBot, Serializer, run_client, twilio_variables
 from tests.peers.harness.exchange import ExchangeProcess
 from tests.peers.harness.sound import Sound
 from tests.support.child import free_ports, until
@@ -142,21 +143,51 @@ async def test_it_hears_and_is_heard_takes_digits_and_clears(bot: tuple[PipecatB
         assert (connected["call"], connected["body"]) == (call_sid(INFO.call), {"greeting": "hello"})
 
 
-async def test_it_hangs_up_over_the_rest_api(exchange: ExchangeProcess, start_phone: StartPhone) -> None:
+@pytest.fixture
+def phone(exchange: ExchangeProcess, start_phone: StartPhone) -> tuple[PhonedProcess, dict[str, str]]:
+    """A daemon whose API is Twilio's, too, and what a bot has to know of that."""
     (port,) = free_ports(1)
     twilio = {"account_sid": ACCOUNT_SID, "auth_token_file": "twilio.token"}
     configuration = {"accounts": [exchange.account("alice")], "api": {"port": port}, "twilio": twilio}
-    phone = start_phone(PhonedProcess(configuration, secrets={**exchange.users, "twilio.token": TOKEN}))
-    phone.wait_ready()
-    call = phone.place("alice", "echo", wait="answered")
-    protocol = new_protocol("twilio")
-    info = StreamInfo(id=INFO.id, call=call, account="alice", direction="out", from_number="alice", to_number="echo")
-    with PipecatBot("twilio", 8000, twilio_variables(f"http://127.0.0.1:{port}", ACCOUNT_SID, TOKEN)) as process:
-        async with leg(process.url, protocol, info) as line:
+    process = start_phone(PhonedProcess(configuration, secrets={**exchange.users, "twilio.token": TOKEN}))
+    process.wait_ready()
+    return process, twilio_variables(f"http://127.0.0.1:{port}", ACCOUNT_SID, TOKEN)
+
+
+async def test_it_hangs_up_over_the_rest_api(phone: tuple[PhonedProcess, dict[str, str]]) -> None:
+    process, variables = phone
+    call = process.place("alice", "echo", wait="answered")
+    with PipecatBot("twilio", 8000, variables) as bot:
+        async with leg(bot.url, new_protocol("twilio"), replace(INFO, call=call)) as line:
             await line.hears(SPOKEN_HZ)
-            await line.send(protocol.dtmf("#", 100))
+            await line.send(line.protocol.dtmf("#", 100))
             await asyncio.wait_for(line.closed.wait(), 15.0)
-        until(lambda: "Successfully terminated Twilio call" in process.log, "the bot has hung up")
-        show("pipecat", process.log)
-    end = phone.call(call)["end"]
+        until(lambda: "Successfully terminated Twilio call" in bot.log, "the bot has hung up")
+        show("pipecat", bot.log)
+    end = process.call(call)["end"]
     assert (end["cause"], end["by"]) == ("completed", "local")
+
+
+def test_twilios_own_library_places_reads_and_ends_calls(phone: tuple[PhonedProcess, dict[str, str]]) -> None:
+    process, variables = phone
+    seen = run_client(variables, "alice", "echo")
+    call = str(call_of_sid(seen.pop("sid")))
+    assert seen.pop("canceled") in ("canceled", "completed", "in-progress")  # the echo may have answered meanwhile
+    assert seen == {
+        "placed": "queued",
+        "direction": "outbound-api",
+        "up": "in-progress",
+        "from": "alice",
+        "to": "echo",
+        "started": True,
+        "listed": True,
+        "ended": "completed",
+        "duration": seen["duration"],
+        "end_time": True,
+        "again": "completed",
+        "unknown": [404, 20404],
+        "emergency": [403, 21215],
+        "nobody": [400, 21212],
+        "stranger": [401, 20003],
+    }
+    assert process.call(call)["end"]["by"] == "local"

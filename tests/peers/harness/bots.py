@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -71,3 +72,13 @@ class PipecatBot(Child):
 def twilio_variables(base_url: str, account_sid: str, token: str) -> dict[str, str]:
     """What a bot for Twilio reads from its environment."""
     return {"TWILIO_BASE_URL": base_url, "TWILIO_ACCOUNT_SID": account_sid, "TWILIO_AUTH_TOKEN": token}
+
+
+def run_client(variables: Mapping[str, str], from_: str, to: str) -> dict[str, Any]:
+    """What ``bots/twilio_client.py`` has seen of a phone."""
+    argv = [str(environment()), str(BOTS / "twilio_client.py"), variables["TWILIO_BASE_URL"], from_, to]
+    result = subprocess.run(
+        argv, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **variables}
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    return dict(json.loads(result.stdout))
