@@ -21,6 +21,7 @@ from phoned.media.sdp import (
     Candidate,
     Direction,
     LocalMedia,
+    OpusFormat,
     Origin,
     SessionDescription,
     Setup,
@@ -75,6 +76,7 @@ class Negotiation:
         ssrc: int,
         cname: str,
         allow_loopback: bool,
+        opus: OpusFormat | None = None,
         previous: SessionDescription | None = None,
     ) -> None:
         self._transport = transport
@@ -82,6 +84,7 @@ class Negotiation:
         self._ssrc = ssrc
         self._cname = cname
         self._allow_loopback = allow_loopback
+        self._opus = opus or OpusFormat(fec=True)
         self._previous = previous
         """Ours, of an earlier life: what is written now must not contradict it."""
         self._origin = previous.origin if previous else Origin(session_id=secrets.randbits(62))
@@ -149,6 +152,7 @@ class Negotiation:
             ssrc=self._ssrc,
             cname=self._cname,
             direction=direction,
+            opus=self._opus,
         )
 
     def rollback(self) -> bool:

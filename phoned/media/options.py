@@ -63,8 +63,10 @@ class SessionOptions:
     ice: IceOptions = field(default_factory=IceOptions)
     handshake_deadline_s: float = 8.0
     opus_bitrate: int = 24000
+    """The most; a far end that asks for less gets less."""
     opus_complexity: int = 1
     opus_dtx: bool = False
+    """Send nothing in silence, and ask for the same. A far end that asks for it gets it anyway."""
     continues: Continuation | None = None
     """The session of an earlier process whose call this one takes up."""
 

@@ -45,3 +45,27 @@ def one_way_delay_s(
     """Mouth-to-ear delay from what can be measured: half the round trip, the buffer, one packet, the codec's
     look-ahead."""
     return (rtt_s or 0.0) / 2 + jitter_buffer_s + packet_s + codec_s
+
+
+class ExpectedLoss:
+    """How much of what we send will be lost, from the far end's reports: up at once, down in steps.
+
+    A report tells of five seconds or so; a path that has lost packets lately will do so again.
+    """
+
+    MOST = 30
+    """Percent. Copies of more than that leave no bits for the sound itself."""
+    _FORGET = 0.6
+    """So much of the estimate is left after a report of no loss."""
+    _NEGLIGIBLE = 0.5
+
+    __slots__ = ("_percent",)
+
+    def __init__(self) -> None:
+        self._percent = 0.0
+
+    def reported(self, fraction_lost: int) -> int:
+        """The share of a report, in 1/256 (RFC 3550 section 6.4.1), to the percentage to expect, 0..`MOST`."""
+        lost = fraction_lost / 2.56
+        self._percent = max(lost, self._percent * self._FORGET + lost * (1 - self._FORGET))
+        return 0 if self._percent < self._NEGLIGIBLE else min(self.MOST, round(self._percent + 0.5))

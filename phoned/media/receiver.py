@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from phoned.media import rtp
 from phoned.media.codecs import Codec
+from phoned.media.codecs.opus import DTX_SIZE
 from phoned.media.codecs.playout import Playout
 from phoned.media.dtmf import Digit, EventReceiver
 from phoned.media.jitter import JitterBuffer
@@ -42,7 +43,11 @@ class RtpReceiver:
         self.last_packet: float | None = None
         """When the newest packet came, audio or not."""
         self.discontinuous = False
-        """The peer has used comfort noise: silence on the wire is normal."""
+        """The peer has used comfort noise or DTX: silence on the wire is normal."""
+        self._resting = False
+        """The newest packet said that now comes a pause (DTX)."""
+        self._comforted = False
+        """The peer sends comfort noise: the packet that begins a pause may get lost."""
         self._last_audio = -LOST_S
         self._made_up_before = 0
 
@@ -78,6 +83,9 @@ class RtpReceiver:
             self.malformed += 1
             return None, ()
         playout.jitter.put(packet, now, duration)
+        self._resting = len(packet.payload) <= DTX_SIZE
+        if self._resting:
+            self.discontinuous = True
         self._last_audio = now
         self.codec_name = agreed.name
         return packet, ()
@@ -97,7 +105,9 @@ class RtpReceiver:
         if event_clock is not None:
             self._last_audio = now
             return self._event.packet(packet.payload, packet.timestamp, now, clock_rate=event_clock)
-        self.discontinuous = True
+        self.discontinuous = self._comforted = True
+        if self._playout is not None:
+            self._playout.comfort(packet.payload)
         return ()
 
     def _playout_for(self, agreed: AgreedCodec, number: int) -> Playout:
@@ -117,7 +127,7 @@ class RtpReceiver:
         if playout is None:
             return None
         frame = playout.frame(now)
-        if now - self._last_audio > LOST_S and not self.discontinuous:
+        if now - self._last_audio > LOST_S and not (self._resting or self._comforted):
             return None
         return frame
 

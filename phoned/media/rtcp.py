@@ -285,8 +285,10 @@ class RtcpSession:
             Goodbye(ssrcs=(self.ssrc,)),
         )
 
-    def received(self, reports: tuple[Report, ...], now: float, *, unix_s: float) -> None:
-        """Take what the peer reports. ``unix_s``: the same wall clock that our reports carried."""
+    def received(self, reports: tuple[Report, ...], now: float, *, unix_s: float) -> bool:
+        """Take what the peer reports. ``unix_s``: the same wall clock that our reports carried. True when it told what
+        became of our packets."""
+        told = False
         for report in reports:
             if isinstance(report, SenderReport):
                 self._last_sr = (report.ssrc, report.ntp >> 16 & 0xFFFFFFFF, now)
@@ -294,6 +296,8 @@ class RtcpSession:
                 for block in report.blocks:
                     if block.ssrc == self.ssrc:
                         self._about_us(block, unix_s)
+                        told = True
+        return told
 
     def _about_us(self, block: ReportBlock, unix_s: float) -> None:
         self.peer_fraction_lost, self.peer_lost, self.peer_jitter = block.fraction_lost, block.lost, block.jitter

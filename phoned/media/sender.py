@@ -38,6 +38,7 @@ class RtpSender:
         self.codec_name: str | None = None
         self.clock_rate = 8000
         self._codec: Codec | None = None
+        self._loss_pct = 0
         self._payload_type = 0
         self._step = 160
         self._quiet_payload: bytes | None = None
@@ -52,12 +53,25 @@ class RtpSender:
         if codec is not self._codec:
             self._codec = codec
             self._quiet_payload = codec.encode(self._silence) if agreed.name in STATELESS else None
+        codec.suit(agreed.fmtp)
+        codec.expect_loss(self._loss_pct)
         self.codec_name = agreed.name
         self.clock_rate = agreed.clock_rate
         self._step = agreed.clock_rate // 50
         self._payload_type = agreed.send_payload_type
         self._event_payload_type = None if event is None else event.send_payload_type
         self._events.use_clock(agreed.clock_rate)
+
+    def expect_loss(self, percent: int) -> None:
+        """So many of 100 packets do not reach the far end."""
+        self._loss_pct = percent
+        if self._codec is not None:
+            self._codec.expect_loss(percent)
+
+    @property
+    def discontinuous(self) -> bool:
+        """Nothing is sent while nothing is said (DTX)."""
+        return self._codec is not None and self._codec.discontinuous
 
     # -- digits by RFC 4733
 

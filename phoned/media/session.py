@@ -24,7 +24,7 @@ from phoned.media.ice import IceFailed, RemoteIce
 from phoned.media.negotiation import Negotiation, Plan
 from phoned.media.options import SessionOptions
 from phoned.media.pulse import Pulse
-from phoned.media.sdp import Direction, write
+from phoned.media.sdp import Direction, OpusFormat, write
 from phoned.media.sender import RtpSender
 from phoned.media.shared import Shared
 from phoned.media.state import MediaStateMachine
@@ -89,6 +89,7 @@ class MediaSession:
             ssrc=self._stream.sender.ssrc,
             cname=self._stream.cname,
             allow_loopback=options.ice.allow_loopback,
+            opus=OpusFormat(playback_rate=options.graph_rate, fec=True, dtx=options.opus_dtx),
             previous=options.continues.previous() if options.continues else None,
         )
         self._desk = AudioDesk(call_id, shared, self._stream.graph, self._emit)

@@ -14,6 +14,7 @@ from phoned.media.events import CodecChanged, DtmfSent, Flowing, MediaEvent, Rem
 from phoned.media.graph import AudioGraph
 from phoned.media.options import SessionOptions
 from phoned.media.pulse import Pulse
+from phoned.media.quality import ExpectedLoss
 from phoned.media.receiver import RtpReceiver
 from phoned.media.sdp import Agreement
 from phoned.media.sender import RtpSender
@@ -58,6 +59,7 @@ class Stream:
         self.receiver = RtpReceiver(options.graph_rate, self._codec, inband=options.detect_inband_dtmf)
         self.cname = f"{self.sender.ssrc:08x}@phoned.invalid"
         self.rtcp = rtcp.RtcpSession(self.sender.ssrc, self.cname, now)
+        self._expected_loss = ExpectedLoss()
         self.digits = Digits(options.dtmf, self.sender, self.graph, emit)
         self.agreement: Agreement | None = None
         self.flow_awaited = True
@@ -104,7 +106,7 @@ class Stream:
             expects=agreement is not None and agreement.direction.receives and not agreement.remote_hold,
             heard_here=transport.path.heard,
             stall_s=self._stall_s(),
-            sends=self._sending and transport.ready and not transport.path.paused and not self._options.opus_dtx,
+            sends=self._sending and transport.ready and not transport.path.paused and not self.sender.discontinuous,
             sent=self.sender.packets,
             unsent=self.sender.unsent,
             consented=transport.path.consented,
@@ -157,7 +159,8 @@ class Stream:
             self.receiver.malformed += 1
             return
         # RFC 3550 6.4.1 allows the uptime as NTP time; the round trip then survives a wall clock that is set
-        self.rtcp.received(reports, now, unix_s=now)
+        if self.rtcp.received(reports, now, unix_s=now):
+            self.sender.expect_loss(self._expected_loss.reported(self.rtcp.peer_fraction_lost))
 
     # -- the clock (Ticker)
 

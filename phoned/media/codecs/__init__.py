@@ -44,12 +44,29 @@ class Codec(Protocol):
         """A frame (``sample_rate // 50`` samples, mono int16) to a payload; empty: send nothing now (DTX)."""
         ...
 
+    @property
+    def discontinuous(self) -> bool:
+        """`encode` sends nothing while it is quiet (DTX)."""
+        ...
+
+    def suit(self, fmtp: str) -> None:
+        """Encode from now on as the far end's format parameters (a=fmtp) ask."""
+        ...
+
+    def expect_loss(self, percent: int) -> None:
+        """So many of 100 packets will be lost: encode so that what is lost can be made good."""
+        ...
+
     def decode(self, payload: bytes) -> bytes:
         """A payload of any length to mono int16. Never raises: a broken payload is concealed as 20 ms."""
         ...
 
     def conceal(self) -> bytes:
         """20 ms of made-up sound in place of a lost packet."""
+        ...
+
+    def rest(self) -> bytes:
+        """20 ms in which the sender is quiet and sends nothing: silence, or the noise that it left behind."""
         ...
 
     def decode_fec(self, next_payload: bytes) -> bytes | None:
@@ -68,7 +85,7 @@ def create(
     bitrate: int = 24000,
     complexity: int = 1,
     dtx: bool = False,
-    expected_loss_pct: int = 5,
+    expected_loss_pct: int = 0,
 ) -> Codec:
     """Make a codec by its SDP name in any case; the keyword options concern Opus only.
 

@@ -36,6 +36,17 @@ class G711:
         # every index fits; "wrap" only spares numpy the look at each: a third of the cost
         return self._encode.take(np.frombuffer(pcm, np.uint16), mode="wrap").tobytes()
 
+    @property
+    def discontinuous(self) -> bool:
+        """See `Codec.discontinuous`."""
+        return False
+
+    def suit(self, fmtp: str) -> None:
+        """See `Codec.suit`: G.711 has no parameters."""
+
+    def expect_loss(self, percent: int) -> None:
+        """See `Codec.expect_loss`: G.711 has no means against it."""
+
     def decode(self, payload: bytes) -> bytes:
         """See `Codec.decode`."""
         if not payload:
@@ -46,6 +57,10 @@ class G711:
     def conceal(self) -> bytes:
         """See `Codec.conceal`."""
         return self._up.process(self._concealer.conceal()).tobytes()
+
+    def rest(self) -> bytes:
+        """See `Codec.rest`."""
+        return bytes(self._size)
 
     def decode_fec(self, next_payload: bytes) -> bytes | None:
         """None: G.711 packets hold no copies."""

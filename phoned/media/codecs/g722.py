@@ -48,6 +48,17 @@ class G722:
         self._pts += _FRAME
         return b"".join(bytes(packet) for packet in self._encoder.encode(frame))
 
+    @property
+    def discontinuous(self) -> bool:
+        """See `Codec.discontinuous`."""
+        return False
+
+    def suit(self, fmtp: str) -> None:
+        """See `Codec.suit`: G.722 has no parameters."""
+
+    def expect_loss(self, percent: int) -> None:
+        """See `Codec.expect_loss`: G.722 has no means against it."""
+
     def decode(self, payload: bytes) -> bytes:
         """See `Codec.decode`."""
         if not payload:
@@ -62,6 +73,10 @@ class G722:
     def conceal(self) -> bytes:
         """See `Codec.conceal`."""
         return self._up.process(self._concealer.conceal()).tobytes()
+
+    def rest(self) -> bytes:
+        """See `Codec.rest`."""
+        return bytes(self._size)
 
     def decode_fec(self, next_payload: bytes) -> bytes | None:
         """None: G.722 packets hold no copies."""

@@ -17,10 +17,14 @@ from phoned.errors import UnavailableError
 
 APPLICATION_VOIP = 2048
 SET_BITRATE = 4002
+SET_MAX_BANDWIDTH = 4004
+SET_VBR = 4006
 SET_COMPLEXITY = 4010
 SET_INBAND_FEC = 4012
 SET_PACKET_LOSS_PERC = 4014
 SET_DTX = 4016
+BANDWIDTHS = ((8000, 1101), (12000, 1102), (16000, 1103), (24000, 1104), (48000, 1105))
+"""Sample rates in Hz, and the bandwidth that holds all of their sound."""
 
 _DECLARATIONS = """
 typedef struct OpusEncoder OpusEncoder;

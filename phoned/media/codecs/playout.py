@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from phoned.media.codecs import Codec
-from phoned.media.jitter import Action, Conceal, ConcealWithFec, Decode, JitterBuffer
+from phoned.media.codecs.comfort import ComfortNoise
+from phoned.media.jitter import Action, ConcealWithFec, Decode, JitterBuffer, Silence
 
 _QUIET_PEAK = 330
 """Below -40 dBFS peak a frame may be dropped or doubled unheard."""
@@ -21,13 +22,15 @@ _MAX_LEFT_S = 0.5
 class Playout:
     """The receiving half of one call's sound."""
 
-    __slots__ = ("_codec", "_codecs", "_left", "_silence", "_size", "concealed_ms", "jitter", "last")
+    __slots__ = ("_codec", "_codecs", "_left", "_noise", "_rate", "_silence", "_size", "concealed_ms", "jitter", "last")
 
     def __init__(self, jitter: JitterBuffer, codecs: Mapping[int, Codec], sample_rate: int) -> None:
         self.jitter = jitter
         self._size = sample_rate // 25
         self._silence = bytes(self._size)
+        self._rate = sample_rate
         self._left = b""
+        self._noise: ComfortNoise | None = None
         self._codecs: Mapping[int, Codec] = codecs
         self._codec: Codec | None = next(iter(codecs.values()), None)
         self.last = self._silence
@@ -38,6 +41,11 @@ class Playout:
         self._codecs = codecs
         if self._codec not in codecs.values():
             self._codec = next(iter(codecs.values()), None)
+
+    def comfort(self, payload: bytes) -> None:
+        """The sender's pauses sound so from now on (a comfort noise payload, RFC 3389)."""
+        self._noise = self._noise or ComfortNoise(self._rate)
+        self._noise.describe(payload)
 
     def frame(self, now: float) -> bytes:
         """Exactly 20 ms, mono int16."""
@@ -72,7 +80,11 @@ class Playout:
             self._codec = codec
             return codec.decode(action.payload)
         codec = self._codec
-        if codec is None or not isinstance(action, Conceal | ConcealWithFec):
+        if isinstance(action, Silence):
+            if self._noise is not None:
+                return self._noise.frame()
+            return self._silence if codec is None else codec.rest()
+        if codec is None:
             return self._silence
         self.concealed_ms += 20
         if isinstance(action, ConcealWithFec) and self._codecs.get(action.payload_type) is codec:

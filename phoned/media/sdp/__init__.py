@@ -28,6 +28,7 @@ from phoned.media.sdp.negotiate import (
     make_offer,
     remote_hold,
 )
+from phoned.media.sdp.opus import OpusFormat
 from phoned.media.sdp.read import read
 from phoned.media.sdp.write import write
 
@@ -39,6 +40,7 @@ __all__ = [
     "Direction",
     "Fingerprint",
     "LocalMedia",
+    "OpusFormat",
     "Origin",
     "OtherMedia",
     "PayloadType",

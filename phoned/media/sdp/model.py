@@ -99,6 +99,12 @@ class Candidate:
         return text
 
 
+def parameters(fmtp: str) -> dict[str, str]:
+    """Format parameters as ``key=value`` pairs, keys in lower case; a part without ``=`` has an empty value."""
+    pairs = (part.strip().partition("=") for part in fmtp.split(";"))
+    return {key.strip().lower(): value.strip() for key, _, value in pairs if key}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadType:
     """One format of an audio m-line: rtpmap and fmtp together; static types without rtpmap are filled in (RFC 3551)."""
@@ -114,9 +120,8 @@ class PayloadType:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """``fmtp`` as ``key=value`` pairs, keys in lower case; a part without ``=`` has an empty value."""
-        pairs = (part.strip().partition("=") for part in self.fmtp.split(";"))
-        return {key.strip().lower(): value.strip() for key, _, value in pairs if key}
+        """See the function of this name."""
+        return parameters(self.fmtp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ description changes. Knows no bytes (`read`, `write`), no sockets, and not when 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from phoned.errors import DescriptionError, InvalidValue
@@ -24,6 +24,7 @@ from phoned.media.sdp.model import (
     SessionDescription,
     Setup,
 )
+from phoned.media.sdp.opus import OpusFormat
 
 PTIME_MS = 20
 HASHES = ("sha-256", "sha-384", "sha-512")
@@ -68,8 +69,8 @@ class LocalMedia:
     cname: str
     direction: Direction = Direction.SENDRECV
     """What we wish: `SENDRECV`, or `SENDONLY` to hold the peer."""
-    stereo: bool = False
-    dtx: bool = False
+    opus: OpusFormat = field(default_factory=lambda: OpusFormat(fec=True))
+    """What we want to hear when Opus is chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,9 +355,7 @@ def _own_format(payload_type: PayloadType, local: LocalMedia) -> PayloadType:
     """With our own fmtp: what we want to receive (RFC 7587 section 7)."""
     if payload_type.name != "opus":
         return replace(payload_type, fmtp="")
-    stereo = int(local.stereo)
-    fmtp = f"minptime=10;useinbandfec=1;stereo={stereo};sprop-stereo={stereo}" + (";usedtx=1" if local.dtx else "")
-    return replace(payload_type, fmtp=fmtp)
+    return replace(payload_type, fmtp=str(local.opus))
 
 
 def _transport(local: LocalMedia, audio: AudioDescription) -> AudioDescription:

@@ -34,7 +34,7 @@ def local(*codecs: str, direction: Direction = Direction.SENDRECV, dtx: bool = F
         ssrc=7,
         cname="me",
         direction=direction,
-        dtx=dtx,
+        opus=sdp.OpusFormat(fec=True, dtx=dtx),
     )
 
 
