@@ -172,7 +172,7 @@ def recovered_view(left: Recovered) -> RecordingView:
         call=call,
         state="finished",
         format="wav",
-        channels="stereo",
+        channels=left.channels,
         file=left.file,
         duration_s=round(left.duration_s, 3),
         recovered=True,

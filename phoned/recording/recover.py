@@ -6,6 +6,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from phoned.recording import wav
 
@@ -16,6 +17,7 @@ class Recovered:
 
     file: str
     duration_s: float
+    channels: Literal["stereo", "mixed"] = "stereo"
 
 
 def recover(directory: Path) -> list[Recovered]:
@@ -48,4 +50,8 @@ def _finish(path: Path) -> Recovered | None:
         os.close(fd)
     final = path.with_suffix("")
     os.rename(path, final)
-    return Recovered(file=final.name, duration_s=data_bytes / (2 * channels) / rate)
+    return Recovered(
+        file=final.name,
+        duration_s=data_bytes / (2 * channels) / rate,
+        channels="stereo" if channels == 2 else "mixed",
+    )

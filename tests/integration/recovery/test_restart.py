@@ -77,8 +77,6 @@ def test_a_call_comes_back_after_kill_9(exchange: Exchange, phone: Phone) -> Non
 
 
 @pytest.mark.behaviour("P13")
-@pytest.mark.behaviour("P11", later="sound")
-@pytest.mark.behaviour("P15", later="sound")
 @pytest.mark.behaviour("P12")
 def test_a_recording_outlives_kill_9_and_goes_on_in_another_file(phone: Phone) -> None:
     call = phone.calling("tone")
