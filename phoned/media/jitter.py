@@ -94,10 +94,13 @@ class JitterBuffer:
         "_dry_ticks",
         "_due",
         "_excess",
+        "_following",
+        "_jump",
         "_least",
         "_max_s",
         "_min_s",
         "_most",
+        "_newest",
         "_next",
         "_packets",
         "_paused",
@@ -153,6 +156,11 @@ class JitterBuffer:
         self._ahead = 0
         self._stray: tuple[int, int] | None = None
         self._stray_put: tuple[Packet, float, int] | None = None
+        self._following = -1
+        """The sequence number after the audio packet that came last; ``_newest`` is its timestamp."""
+        self._newest = 0
+        self._jump = -1
+        """The sequence number with which the newest clock of the sender began: no pause lies before it."""
         self._transits: deque[float] = deque(maxlen=_WINDOW)
         self._base = 0.0
         self._since_review = 0
@@ -184,7 +192,14 @@ class JitterBuffer:
             return
         else:
             step = 0 if self._next is None else sequence_delta(sequence, self._next)
-        lateness = self._measure(now - timestamp / self._clock_rate) if duration else 0.0
+        lateness = 0.0
+        if duration:
+            if sequence == self._following and (timestamp - self._newest) & 0x80000000:
+                self._transits.clear()  # time never runs backwards: the sender goes by another clock now
+            self._following, self._newest = (sequence + 1) & 0xFFFF, timestamp
+            lateness = self._measure(now - timestamp / self._clock_rate)
+            if len(self._transits) == 1:
+                self._jump = sequence
         if self._next is None:
             self._next = sequence
         elif step < 0:
@@ -304,7 +319,7 @@ class JitterBuffer:
                 self._paused = True
                 continue
             timestamp, due = entry.timestamp, self._due
-            if due is not None and due != timestamp:
+            if due is not None and due != timestamp and self._next != self._jump:
                 gap = timestamp_delta(timestamp, due)
                 if self._tick <= gap <= self._clock_rate and now - entry.arrival < self.target_s:
                     self._due = (due + self._tick) & 0xFFFFFFFF
