@@ -46,6 +46,8 @@ class PageStatistics:
     concealed_samples: int
     codec: str | None
     """``audio/opus``."""
+    sends: str | None
+    """The format parameters that its encoder goes by."""
     pair: str | None
     """``local:port remote:port`` of the nominated candidates."""
 
@@ -187,6 +189,18 @@ class Page:
         """Send digits as RFC 4733 events."""
         self.do("dtmf", digits, duration_ms)
 
+    def ask(self, parameters: str) -> None:
+        """Make believe, for calls from now on, that the far end asks this of the Opus encoder."""
+        self.do("ask", parameters)
+
+    def stereo(self, right_hz: float) -> None:
+        """Have another tone on the right, for calls from now on."""
+        self.do("stereo", right_hz)
+
+    def speak(self, on: bool) -> None:
+        """Stop the tone, or let it sound again."""
+        self.do("speak", on)
+
     def statistics(self) -> PageStatistics:
         """Packets so far."""
         found = self.do("statistics")
@@ -196,6 +210,7 @@ class Page:
             packets_lost=found["packetsLost"],
             concealed_samples=found["concealedSamples"],
             codec=found["codec"],
+            sends=found["sends"],
             pair=found["pair"],
         )
 

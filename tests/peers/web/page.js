@@ -19,6 +19,7 @@ window.WebSocket = class extends window.WebSocket {
 };
 
 let connection = null;
+let asked = '';
 window.RTCPeerConnection = class extends window.RTCPeerConnection {
   constructor(...args) {
     super(...args);
@@ -26,20 +27,36 @@ window.RTCPeerConnection = class extends window.RTCPeerConnection {
     this.addEventListener('track', (event) => record(event.track));
     this.addEventListener('connectionstatechange', () => note('connection', { state: this.connectionState }));
   }
+
+  setRemoteDescription({ type, sdp }) {
+    // what the far end asks of our Opus encoder, in the test's words instead of its own
+    const said = asked ? sdp.replace(/^(a=fmtp:\d+ minptime=10).*$/m, `$1;${asked}`) : sdp;
+    return super.setRemoteDescription({ type, sdp: said });
+  }
 };
 
 const context = new AudioContext({ sampleRate: 48000 });
 let oscillator = null;
+let gain = null;
 let tone = 0;
+let right = 0;
 
 function microphone() {
   const sink = context.createMediaStreamDestination();
   oscillator = context.createOscillator();
-  const gain = context.createGain();
+  gain = context.createGain();
   gain.gain.value = tone ? 0.5 : 0;
   oscillator.frequency.value = tone || 440;
-  oscillator.connect(gain).connect(sink);
+  oscillator.connect(gain);
   oscillator.start();
+  if (right) {
+    const [merger, other] = [context.createChannelMerger(2), context.createOscillator()];
+    other.frequency.value = right;
+    gain.connect(merger, 0, 0);
+    other.connect(merger, 0, 1);
+    other.start();
+    merger.connect(sink);
+  } else gain.connect(sink);
   return sink.stream;
 }
 navigator.mediaDevices.getUserMedia = async () => microphone();
@@ -88,7 +105,7 @@ function base64(bytes) {
 }
 
 async function statistics() {
-  const found = { packetsReceived: 0, packetsSent: 0, packetsLost: 0, concealedSamples: 0, codec: null, pair: null };
+  const found = { packetsReceived: 0, packetsSent: 0, packetsLost: 0, concealedSamples: 0, codec: null, pair: null, sends: null };
   if (!connection) return found;
   const report = await connection.getStats();
   report.forEach((entry) => {
@@ -99,6 +116,7 @@ async function statistics() {
       found.codec = report.get(entry.codecId)?.mimeType ?? null;
     } else if (entry.type === 'outbound-rtp') {
       found.packetsSent = entry.packetsSent;
+      found.sends = report.get(entry.codecId)?.sdpFmtpLine ?? null;
     } else if (entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded') {
       const [local, remote] = [report.get(entry.localCandidateId), report.get(entry.remoteCandidateId)];
       found.pair = `${local.address}:${local.port} ${remote.address}:${remote.port}`;
@@ -130,6 +148,9 @@ export function expose(phone) {
       await recorderReady;
       await phone.start(options);
     },
+    ask(parameters) { asked = parameters; },
+    stereo(frequency) { right = frequency; },
+    speak(on) { gain.gain.value = on ? 0.5 : 0; },
     retune(frequency) { oscillator.frequency.value = frequency; },
     heard(seconds) {
       const wanted = blocks.slice(-Math.round(seconds * 48000 / BLOCK));
