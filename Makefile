@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check format behaviours bench-media bench-recovery bench-sip bench-idle bench-api clean
+.PHONY: help demo test test-long check format behaviours bench-media bench-recovery bench-sip bench-idle bench-api bench-quality clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 18
@@ -37,6 +37,10 @@ behaviours: $(BIN)/activate ## the recovery promises, each with its tests and th
 
 bench-media bench-recovery bench-sip bench-idle bench-api: $(BIN)/activate ## print the bench's table, write build/bench/<name>.json
 	@$(BIN)/python -m tests.bench.$(subst -,_,$@) $(ARGS)
+
+bench-quality: $(BIN)/activate ## what a call sounds like on a bad path, as the other benches; needs root and, for PESQ, a C compiler
+	@$(BIN)/python -c 'import pesq' 2>/dev/null || $(BIN)/python -m pip install --quiet --group bench || echo "going on without PESQ" >&2
+	@$(BIN)/python -m tests.bench.bench_quality $(ARGS)
 
 clean: ## remove what the targets made
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from tests.peers.harness.place import HERE, Place
 from tests.support.child import Child
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,10 +45,11 @@ def pin(pid: int, core: int) -> None:
 class End(Child):
     """A Python process of ours that `serve`s."""
 
-    def __init__(self, module: str, *arguments: str, core: int) -> None:
+    def __init__(self, module: str, *arguments: str, core: int, place: Place = HERE) -> None:
         super().__init__("bench")
         environment = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        self.spawn([sys.executable, "-m", module, *arguments], environment=environment, pipes=True)
+        argv = place.inside([sys.executable, "-m", module, *arguments])
+        self.spawn(argv, environment=environment, pipes=True)
         pin(self.process.pid, core)
         self._left = b""
 

@@ -18,11 +18,13 @@ from typing import Any
 
 from tests.bench.end import pin
 from tests.bench.speech import SECONDS, speech
+from tests.peers.harness.place import HERE, Place
 from tests.support.child import Child, free_ports, until
 
 Json = dict[str, Any]
 MODULES = Path("/usr/lib/baresip/modules")
 FILE_S = 120
+_WAV_HEADER = 44
 BITRATE, COMPLEXITY, LOSS_PCT = 24_000, 1, 0
 """What phoned's encoder is set to when nothing is configured and nothing lost."""
 
@@ -46,26 +48,43 @@ def version() -> str | None:
 class Baresip(Child):
     """One baresip: answers everything, dials on order."""
 
-    def __init__(self, codec: str, *, core: int) -> None:
+    def __init__(
+        self,
+        codec: str,
+        *,
+        core: int,
+        place: Place = HERE,
+        address: str = "127.0.0.1",
+        bitrate: int = BITRATE,
+        loss_pct: int = LOSS_PCT,
+        dump: bool = False,
+    ) -> None:
+        """``dump``: keep what is decoded (`decoded`)."""
         super().__init__("baresip")
         self.codec = codec
+        self.rate = 48_000 if codec == "opus" else 8_000
+        self.address = address
         control, self.sip = free_ports(2)
-        rate = 48_000 if codec == "opus" else 8_000
+        self._extra = [f"opus_bitrate {bitrate}", f"opus_packet_loss {loss_pct}"]
+        if dump:
+            self._extra += ["module sndfile.so", f"snd_path {self.directory}"]
         with wave.open(str(self.directory / "speech.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(rate)
+            file.setframerate(self.rate)
             for _ in range(FILE_S // SECONDS):
-                file.writeframesraw(speech(rate))
+                file.writeframesraw(speech(self.rate))
         self._configure(control)
         (self.directory / "contacts").touch()
         self._events: list[Json] = []
         self._buffer = b""
         self._control: socket.socket | None = None
         try:
-            self.spawn(["baresip", "-f", str(self.directory)], environment={"HOME": str(self.directory)})
+            argv = place.inside(["baresip", "-f", str(self.directory)])
+            self.spawn(argv, environment={"HOME": str(self.directory)})
             pin(self.process.pid, core)
-            self._control = self.until(lambda: _connect(control), "control socket")
+            with place.entered():
+                self._control = self.until(lambda: _connect(control), "control socket")
         except BaseException:
             self.close()
             raise
@@ -74,7 +93,7 @@ class Baresip(Child):
         first_port = 40_000 if self.sip % 2 else 44_000
         settings = [
             "poll_method epoll",
-            f"sip_listen 127.0.0.1:{self.sip}",
+            f"sip_listen {self.address}:{self.sip}",
             "call_local_timeout 120",
             "call_max_calls 0",
             f"audio_source aufile,{self.directory}/speech.wav",
@@ -85,15 +104,14 @@ class Baresip(Child):
             f"rtp_ports {first_port}-{first_port + 3998}",
             "rtcp_mux yes",
             "jitter_buffer_delay 3-10",
-            f"opus_bitrate {BITRATE}",
             "opus_stereo no",
             "opus_sprop_stereo no",
             "opus_inbandfec yes",
-            f"opus_packet_loss {LOSS_PCT}",
             f"opus_complexity {COMPLEXITY}",
             "opus_application voip",
             f"ctrl_tcp_listen 127.0.0.1:{control}",
             f"module_path {MODULES}",
+            *self._extra,
             "module opus.so" if self.codec == "opus" else "module g711.so",
             *(f"module {name}.so" for name in ("aufile", "aubridge", "ice", "dtls_srtp")),
             *(f"module_tmp {name}.so" for name in ("uuid", "account")),
@@ -102,7 +120,7 @@ class Baresip(Child):
         (self.directory / "config").write_text("\n".join(settings) + "\n")
         codecs = "" if self.codec == "opus" else ";audio_codecs=PCMU/8000"
         (self.directory / "accounts").write_text(
-            f"<sip:bench@127.0.0.1:{self.sip}>;regint=0;answermode=auto;medianat=ice;mediaenc=dtls_srtp{codecs}\n"
+            f"<sip:bench@{self.address}:{self.sip}>;regint=0;answermode=auto;medianat=ice;mediaenc=dtls_srtp{codecs}\n"
         )
 
     def dial(self, other: Baresip, calls: int, timeout_s: float = 30.0) -> None:
@@ -110,7 +128,7 @@ class Baresip(Child):
         deadline = time.monotonic() + timeout_s
         for _ in range(calls):
             wanted = self.count("CALL_RTPESTAB") + 1, other.count("CALL_RTPESTAB") + 1
-            self.order("dial", f"sip:bench@127.0.0.1:{other.sip}")
+            self.order("dial", f"sip:bench@{other.address}:{other.sip}")
 
             def flowing(mine: int = wanted[0], theirs: int = wanted[1]) -> bool:
                 if self.count("CALL_CLOSED") or other.count("CALL_CLOSED"):
@@ -124,6 +142,12 @@ class Baresip(Child):
         assert self._control is not None
         body = json.dumps({"command": command, "params": parameters, "token": "bench"}).encode()
         self._control.sendall(b"%d:%s," % (len(body), body))
+
+    def decoded(self, since: int = 0) -> bytes:
+        """What its decoder gave after so many bytes, at `rate`. Time in which it gave nothing is not in it."""
+        (path,) = self.directory.glob("dump-*-dec.wav")
+        # the sizes in the header are written when the call ends
+        return path.read_bytes()[_WAV_HEADER + since :]
 
     def count(self, type_: str) -> int:
         """How many events of a type have come."""

@@ -1,12 +1,16 @@
 """One end of N calls: phoned's own media engine and sessions, on loopback.
 
-``python -m tests.bench.end_phoned CODEC GRAPH_RATE``: every call says the same speech, from another place in it.
+``python -m tests.bench.end_phoned CODEC GRAPH_RATE [ADDRESS]``: every call says the same speech, from another place in
+it. What the first one hears can be kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 from phoned.media.engine import MediaEngine
 from phoned.media.events import Flowing, MediaEvent, MediaFailed
@@ -16,7 +20,7 @@ from phoned.media.session import MediaSession
 from tests.bench.end import Json, serve
 from tests.bench.speech import frames, start_of
 
-ICE = IceOptions(addresses=("127.0.0.1",), allow_loopback=True, connect_deadline_s=30.0)
+ICE = IceOptions(allow_loopback=True, connect_deadline_s=30.0)
 
 
 class Speaker:
@@ -25,10 +29,13 @@ class Speaker:
     def __init__(self, sound: tuple[bytes, ...], start: int) -> None:
         self._sound = sound
         self._at = start
+        self.last: tuple[float, int] = (0.0, 0)
+        """When the newest frame was taken, and which of the sound's it was."""
 
     def read(self) -> bytes:
         """The next frame."""
         frame = self._sound[self._at]
+        self.last = (time.monotonic(), self._at)
         self._at = (self._at + 1) % len(self._sound)
         return frame
 
@@ -36,8 +43,9 @@ class Speaker:
 class Calls:
     """Orders to sessions."""
 
-    def __init__(self, codec: str, rate: int) -> None:
-        self._options = SessionOptions(codecs=(codec,), graph_rate=rate, ice=ICE, handshake_deadline_s=30.0)
+    def __init__(self, codec: str, rate: int, address: str) -> None:
+        ice = replace(ICE, addresses=(address,))
+        self._options = SessionOptions(codecs=(codec,), graph_rate=rate, ice=ice, handshake_deadline_s=30.0)
         self._rate = rate
         self._engine = MediaEngine()
         self._started = False
@@ -46,6 +54,9 @@ class Calls:
         self._failures: list[str] = []
         self._changed = asyncio.Event()
         self._heard = 0
+        self._speakers: list[Speaker] = []
+        self._kept: list[bytes] = []
+        self._kept_at = 0.0
 
     def _new(self) -> MediaSession:
         number = len(self._sessions)
@@ -58,10 +69,15 @@ class Calls:
             self._changed.set()
 
         session = self._engine.session(f"call-{number}", self._options, on_event)
-        session.graph.sources.append(Speaker(frames(self._rate), start_of(number)))
+        self._speakers.append(Speaker(frames(self._rate), start_of(number)))
+        session.graph.sources.append(self._speakers[-1])
         session.graph.sinks.append(CallableSink(self._hear))
         self._sessions.append(session)
         return session
+
+    def _keep(self, frame: bytes) -> None:
+        self._kept.append(frame)
+        self._kept_at = time.monotonic()
 
     def _hear(self, frame: bytes) -> None:
         self._heard += 1
@@ -92,6 +108,14 @@ class Calls:
                 return {"error": "; ".join(self._failures)} if self._failures else {}
             case "count":
                 return self._count()
+            case "listen":
+                self._kept.clear()
+                self._sessions[0].graph.sinks.append(CallableSink(self._keep))
+                return {}
+            case "heard":
+                await asyncio.to_thread(Path(order["path"]).write_bytes, b"".join(self._kept))
+                said = self._speakers[0].last
+                return {"rate": self._rate, "at": self._kept_at, "said_at": said[0], "said_frame": said[1]}
             case _:
                 raise ValueError(verb)
 
@@ -116,12 +140,12 @@ class Calls:
 
 def main() -> None:
     """Serve."""
-    codec, rate = sys.argv[1:]
+    codec, rate, *address = sys.argv[1:]
     calls: Calls | None = None
 
     async def do(verb: str, order: Json) -> Json:
         nonlocal calls
-        calls = calls or Calls(codec, int(rate))
+        calls = calls or Calls(codec, int(rate), *(address or ["127.0.0.1"]))
         return await calls.do(verb, order)
 
     serve(do)

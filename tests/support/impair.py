@@ -3,8 +3,8 @@
 Run inside the namespace of a router: ``python impair.py --delay-ms 25 in out``. Frames that enter one of the interfaces
 are redirected (tc ingress, mirred) to a TAP that pretends to be it, held here for a while, and written back into the
 router: routing, NAT and carrier events go on as before. Prints ``ready``; lines such as ``delay-ms 100 loss-pct 2`` on
-stdin change what is done; the end of stdin ends it, so nobody is left behind. Order is kept, jitter or not. Neighbour
-discovery of IPv6 is not held back. Needs root; knows nothing of phoned and imports nothing of it.
+stdin change what is done; the end of stdin ends it, so nobody is left behind. The order of a flow is kept, jitter or
+not. Neighbour discovery of IPv6 is not held back. Needs root; knows nothing of phoned and imports nothing of it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,38 @@ class Impairment:
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
     loss_pct: float = 0.0
+    burst: float = 1.0
+    """How many packets of a flow are lost in a row, on average; 1: each by itself."""
+    drift_ppm: float = 0.0
+    """The delay grows so: what comes in late as from a sender whose clock is slow. Restarts with each change."""
+    since: float = 0.0
+    losing: set[bytes] = field(default_factory=set)
+    """Flows that are in a burst."""
+
+    def lost(self, frame: bytes) -> bool:
+        """Whether this one goes (Gilbert's model, flow by flow)."""
+        if self.burst <= 1:
+            return random.random() * 100 < self.loss_pct
+        flow = flow_of(frame)
+        if flow in self.losing:
+            if random.random() < 1 / self.burst:
+                self.losing.discard(flow)
+        elif random.random() < self.loss_pct / (self.burst * (100 - self.loss_pct)):
+            self.losing.add(flow)
+        return flow in self.losing
 
     def update(self, line: str) -> None:
         """Apply ``delay-ms 100 loss-pct 2``."""
         words = line.split()
         for name, value in zip(words[::2], words[1::2], strict=True):
             setattr(self, name.replace("-", "_"), float(value))
+        self.since = time.monotonic()
+        self.losing.clear()
+
+
+def flow_of(frame: bytes) -> bytes:
+    """Addresses and ports, of IPv4 without options; of IPv6 the hosts."""
+    return frame[26:38]
 
 
 @dataclass(order=True)
@@ -82,7 +108,7 @@ def redirect(interface: str) -> int:
 def hold_back(taps: list[int], impairment: Impairment) -> None:
     """Until stdin ends."""
     queue: list[Held] = []
-    last_due = dict.fromkeys(taps, 0.0)
+    last_due: dict[tuple[int, bytes], float] = {}
     number = 0
     while True:
         wait = max(0.0, queue[0].due - time.monotonic()) if queue else None
@@ -100,11 +126,13 @@ def hold_back(taps: list[int], impairment: Impairment) -> None:
                 frame = os.read(tap, 65536)
             except OSError:
                 continue  # the interface went down under us: what was in it is lost, as on a cable
-            if random.random() * 100 < impairment.loss_pct:
+            if impairment.lost(frame):
                 continue
             jitter_ms = random.uniform(-impairment.jitter_ms, impairment.jitter_ms)
-            due = now + max(0.0, impairment.delay_ms + jitter_ms) / 1000
-            last_due[tap] = due = max(due, last_due[tap])
+            drift_s = impairment.drift_ppm * 1e-6 * (now - impairment.since)
+            due = now + max(0.0, impairment.delay_ms + jitter_ms) / 1000 + drift_s
+            way = tap, flow_of(frame)
+            last_due[way] = due = max(due, last_due.get(way, 0.0))
             number += 1
             heapq.heappush(queue, Held(due, number, tap, frame))
         while queue and queue[0].due <= now:

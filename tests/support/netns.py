@@ -369,17 +369,31 @@ class Lab:
             raise LabError(f"connection tracking in {self.namespace(uplink)}: {os.strerror(-error)}")
         return at
 
-    def impair(self, uplink: Uplink, *, rtt_ms: float, jitter_ms: float = 0.0, loss_pct: float = 0.0) -> float:
-        """Change the round trip of a lab that was built with one (``rtt_ms``)."""
+    def impair(
+        self,
+        uplink: Uplink,
+        *,
+        rtt_ms: float,
+        jitter_ms: float = 0.0,
+        loss_pct: float = 0.0,
+        burst: float = 1.0,
+        drift_ppm: float = 0.0,
+    ) -> float:
+        """Change the round trip of a lab that was built with one (``rtt_ms``). ``burst``: losses in a row, on average;
+        drift needs a tap (``netem`` knows none)."""
         at = time.monotonic()
         if self.delayed_by == "netem":
+            share = loss_pct / 100
+            begins, ends = 100 * share / (burst * (1 - share)), 100 / burst
+            loss = f"loss gemodel {begins}% {ends}%" if burst > 1 else f"loss {loss_pct}%"
             for device in ("in", "out"):
-                netem = f"delay {rtt_ms / 2}ms {jitter_ms}ms loss {loss_pct}%".split()
+                netem = f"delay {rtt_ms / 2}ms {jitter_ms}ms {loss}".split()
                 _command(*self.inside(uplink, ["tc", "qdisc", "change", "dev", device, "root", "netem", *netem]))
             return at
         stdin = self._delayers[uplink].stdin
         assert stdin is not None
-        stdin.write(f"delay-ms {rtt_ms / 2} jitter-ms {jitter_ms} loss-pct {loss_pct}\n")
+        stdin.write(f"delay-ms {rtt_ms / 2} jitter-ms {jitter_ms} loss-pct {loss_pct} ")
+        stdin.write(f"burst {burst} drift-ppm {drift_ppm}\n")
         stdin.flush()
         return at
 
