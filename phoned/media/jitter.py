@@ -7,7 +7,8 @@ sound.
 The sender's timestamps are the clock: ``_due`` is the timestamp of the sound that comes next. A hole in the sequence
 numbers is loss, and lasts as long as the timestamps say; a hole in the timestamps alone is silence (DTX, or digits in
 between). The *delay* of a packet is measured against the fastest packet of the last seconds, so it is what the buffer
-adds, in seconds. It is kept within one tick below the *target*: the spread of 98 % of these packets, plus one tick.
+adds, in seconds. It is kept within one tick below the *target*: the spread of 98 % of these packets, plus one tick; on
+a path that loses packets whose copies are in the next one, plus one more, so that the next one is there in time.
 It changes where nobody hears it: at the start of a talk spurt, or by one frame in silence; loudly only when it is far
 too long.
 """
@@ -27,6 +28,8 @@ _WINDOW = 200
 """Packets whose transit times are remembered: four seconds."""
 _REVIEW = 25
 """Packets between two looks at target and depth: half a second."""
+_LOSSY_REVIEWS = 20
+"""A loss is remembered for so many of them: ten seconds."""
 _CONCEAL_TICKS = 10
 """Concealed ticks in a row on an empty buffer before plain silence."""
 _SLACK_S = 0.005
@@ -89,6 +92,7 @@ class JitterBuffer:
         "_ahead",
         "_base",
         "_clock_rate",
+        "_copies",
         "_depths",
         "_dry",
         "_dry_ticks",
@@ -97,6 +101,8 @@ class JitterBuffer:
         "_following",
         "_jump",
         "_least",
+        "_lossy",
+        "_lost_before",
         "_max_s",
         "_min_s",
         "_most",
@@ -122,7 +128,10 @@ class JitterBuffer:
         "underruns",
     )
 
-    def __init__(self, clock_rate: int, *, min_ms: int = 40, max_ms: int = 200) -> None:
+    def __init__(self, clock_rate: int, *, min_ms: int = 40, max_ms: int = 200, copies: bool = False) -> None:
+        """``copies``: packets may carry the sound of the one before (FEC)."""
+        self._copies = copies
+        self._lossy = self._lost_before = 0
         self._min_s, self._max_s = min_ms / 1000, max_ms / 1000
         self.target_s = self._min_s
         self.delay_s = 0.0
@@ -265,7 +274,12 @@ class JitterBuffer:
         ordered = sorted(self._transits)
         self._base = ordered[0]
         spread = ordered[-1 - len(ordered) // 50] - self._base
-        self.target_s = min(self._max_s, max(self._min_s, spread + TICK_S))
+        if self.lost != self._lost_before:
+            self._lost_before, self._lossy = self.lost, _LOSSY_REVIEWS
+        elif self._lossy:
+            self._lossy -= 1
+        wait_s = 2 * TICK_S + _SLACK_S if self._lossy and self._copies else TICK_S
+        self.target_s = min(self._max_s, max(self._min_s, spread + wait_s))
 
     # -- out
 

@@ -118,7 +118,8 @@ class RtpReceiver:
             self._clock_rate = agreed.clock_rate
             if self._playout is not None:
                 self._made_up_before += self._playout.concealed_ms
-            self._playout = Playout(JitterBuffer(agreed.clock_rate), self._codecs, self._graph_rate)
+            jitter = JitterBuffer(agreed.clock_rate, copies=agreed.name == "opus")
+            self._playout = Playout(jitter, self._codecs, self._graph_rate)
         return self._playout
 
     def frame(self, now: float) -> bytes | None:

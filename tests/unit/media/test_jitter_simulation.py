@@ -185,3 +185,31 @@ def test_a_lost_packet_of_another_length_is_covered_for_its_whole_time(ptime_ms:
     covered = 20 * (heard.count("C") + heard.count("F") + sum("S" in tick for tick in heard.ticks[20:]))
     assert abs(covered - ptime_ms) <= 20
     assert heard.delays[-1] - heard.delays[50] <= 0.0201
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.001, 0.005, 0.010, 0.0199])
+def test_on_a_lossy_path_the_next_packet_is_waited_for_while_it_carries_copies(phase: float) -> None:
+    chance = random.Random(4)
+    gone = {n for n in range(20, 6000) if chance.random() < 0.03}
+    single = sum(n - 1 not in gone and n + 1 not in gone for n in gone)
+    jittery = stream(6000, lose=gone.__contains__, delay=lambda n: chance.uniform(0, 0.008))
+    buffer = JitterBuffer(CLOCK, copies=True)
+    jitter, heard = simulate(
+        jittery, seconds=119.9, phase=phase, quiet=lambda now: int(now * 10) % 9 == 0, buffer=buffer
+    )
+    assert heard.count("F") >= 0.97 * single
+    assert jitter.target_s <= 0.055
+
+
+def test_the_wait_for_copies_ends_some_time_after_the_last_loss() -> None:
+    buffer = JitterBuffer(CLOCK, copies=True)
+    jittery = stream(3000, lose=lambda n: n == 100, delay=lambda n: 0.008 * (n % 2))
+    targets: list[float] = []
+
+    def quiet(now: float) -> bool:
+        targets.append(buffer.target_s)
+        return True
+
+    simulate(jittery, seconds=59.9, buffer=buffer, quiet=quiet)
+    assert max(targets) == pytest.approx(0.053)
+    assert buffer.target_s == pytest.approx(0.04)
