@@ -38,7 +38,8 @@ class RtpSender:
         self.codec_name: str | None = None
         self.clock_rate = 8000
         self._codec: Codec | None = None
-        self._loss_pct = 0
+        self.loss_pct = 0
+        """What is expected to get lost on the way, in percent."""
         self._payload_type = 0
         self._step = 160
         self._quiet_payload: bytes | None = None
@@ -54,7 +55,7 @@ class RtpSender:
             self._codec = codec
             self._quiet_payload = codec.encode(self._silence) if agreed.name in STATELESS else None
         codec.suit(agreed.fmtp)
-        codec.expect_loss(self._loss_pct)
+        codec.expect_loss(self.loss_pct)
         self.codec_name = agreed.name
         self.clock_rate = agreed.clock_rate
         self._step = agreed.clock_rate // 50
@@ -64,7 +65,7 @@ class RtpSender:
 
     def expect_loss(self, percent: int) -> None:
         """So many of 100 packets do not reach the far end."""
-        self._loss_pct = percent
+        self.loss_pct = percent
         if self._codec is not None:
             self._codec.expect_loss(percent)
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from phoned.audio.tones import sine
+from phoned.media import rtcp
 from phoned.media.events import CodecChanged, DtmfReceived, DtmfSent, InfoWanted, MediaStateChanged, RemoteHold
 from phoned.media.options import SessionOptions
 from phoned.model import DtmfRequest, MediaState, PlayRequest
@@ -193,3 +194,33 @@ async def test_close_leaves_nothing_behind() -> None:
         await pair.a.session.play(PlayRequest(tone="440"))
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert threading.active_count() == before
+
+
+async def test_loss_that_the_far_end_reports_brings_copies_and_its_goodbye_ends_nothing() -> None:
+    async with call(SessionOptions(codecs=("opus",), ice=LOOPBACK)) as pair:
+        sender, far = pair.a.session.sender, pair.b.session
+        assert (sender.loss_pct, sender.discontinuous) == (0, False)
+        block = rtcp.ReportBlock(ssrc=sender.ssrc, fraction_lost=26, lost=9, extended_sequence=1, jitter=0)
+        far.transport.send_rtcp(rtcp.build(rtcp.ReceiverReport(ssrc=far.sender.ssrc, blocks=(block,))))
+        await until(lambda: sender.loss_pct > 0)
+        assert sender.loss_pct == 11
+        goodbye = rtcp.Goodbye(ssrcs=(far.sender.ssrc,), reason="gone")
+        far.transport.send_rtcp(rtcp.build(rtcp.ReceiverReport(ssrc=far.sender.ssrc), goodbye))
+        await far.play(PlayRequest(tone="440"))
+        await pair.a.listen(0.3)
+        assert level_dbov(await pair.a.listen(0.3)) > -20
+        assert pair.a.session.state is MediaState.FLOWING
+
+
+async def test_dtx_that_is_asked_for_thins_the_stream_out_and_is_no_stall() -> None:
+    quiet = SessionOptions(codecs=("opus",), ice=LOOPBACK, opus_dtx=True)
+    async with call(quiet) as pair:
+        assert pair.a.session.sender.discontinuous
+        await pair.b.listen(0.6)  # silence, until the encoder believes it
+        before = pair.a.session.sender.packets
+        heard = await pair.b.listen(1.0)
+        assert pair.a.session.sender.packets - before < 15
+        assert level_dbov(heard) < -60
+        assert pair.b.session.stats().concealed_ms <= 60
+        assert pair.b.session.state is MediaState.FLOWING
+        assert not pair.a.session.pulse().sends
