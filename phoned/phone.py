@@ -39,6 +39,7 @@ from phoned.model import (
 )
 from phoned.recovery.proxies import Mode
 from phoned.service import KeyValue
+from phoned.stream import AudioPort
 
 DO_NOT_DISTURB = "do_not_disturb"
 """Its key among the wishes."""
@@ -294,7 +295,11 @@ class Phone:
             raise Gone(f"call {call} has ended")
         return found
 
-    # --- playbacks and recordings
+    # --- sound
+
+    def audio_port(self, call: str, rate: int = 16000, *, both: bool = False) -> AudioPort:
+        """See `PhoneControl`."""
+        return self._live(call).audio.port(rate, both=both)
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView:
         """See `PhoneControl`."""

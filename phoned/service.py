@@ -35,6 +35,7 @@ from phoned.model import (
     TraceView,
     Wait,
 )
+from phoned.stream import AudioPort
 from phoned.twilio import TwilioAccount
 from phoned.urls import UrlGuard
 from phoned.webhook import Outbox, WebhookControl
@@ -168,6 +169,11 @@ class PhoneControl(Protocol):
 
     def series(self, call: str) -> tuple[QualitySample, ...]:
         """How the call sounded, each 5 s, oldest first, for the last hour. Raises `NotFound`."""
+        ...
+
+    def audio_port(self, call: str, rate: int = 16000, *, both: bool = False) -> AudioPort:
+        """Hear and speak in a call that has audio, at 8, 16, 24 or 48 kHz; ``both``: frames hold what we say, too.
+        Raises `NotFound`, `Gone`, `WrongState`, `InvalidValue`, `AtCapacity`."""
         ...
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView: ...

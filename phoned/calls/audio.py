@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from phoned.audio.port import AudioPort
 from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.errors import InvalidValue, NotFound, PhonedError
 from phoned.events import EventBus
@@ -83,6 +84,11 @@ class CallAudio:
         """Queue digits for the far end."""
         self._call.require_media("send DTMF in")
         self._media.dtmf(request)
+
+    def port(self, rate: int, *, both: bool = False) -> AudioPort:
+        """What a program hears and says with."""
+        self._call.require_media("hear")
+        return self._media.port(rate, both=both)
 
     async def play(self, request: PlayRequest) -> PlaybackView:
         """Play a file or a tone to the far end."""

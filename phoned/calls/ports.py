@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from phoned.audio.port import AudioPort
 from phoned.media.continuation import Continuation
 from phoned.media.events import MediaEvent
 from phoned.media.pulse import Pulse
@@ -89,6 +90,8 @@ class CallMedia(DescribedMedia, Protocol):
     def dtmf(self, request: DtmfRequest) -> None: ...
 
     def info_digit(self, digit: str, duration_ms: int) -> None: ...
+
+    def port(self, rate: int | None = None, *, both: bool = False) -> AudioPort: ...
 
     async def play(self, request: PlayRequest, playback_id: str | None = None) -> PlaybackView: ...
 

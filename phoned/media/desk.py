@@ -6,11 +6,12 @@ and written off the loop. It knows no packet and no description: all of it survi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Literal
 
 from phoned.audio.files import FileSource, open_media
-from phoned.audio.port import AudioPort
+from phoned.audio.port import BEGIN_MS, AudioPort
 from phoned.audio.tones import PcmSource, tone
 from phoned.errors import AtCapacity, InvalidValue, NotFound, NotImplementedYet, UnavailableError
 from phoned.ids import new_id
@@ -65,21 +66,30 @@ class AudioDesk:
 
     # -- ports
 
-    def port(self) -> AudioPort:
-        """A new port at the graph's rate, attached."""
+    def port(self, rate: int | None = None, *, both: bool = False, begin_ms: int = BEGIN_MS) -> AudioPort:
+        """A new port, attached. See `AudioPort`."""
         if len(self._ports) >= MAX_PORTS:
             raise AtCapacity("this call has too many audio ports")
-        port = AudioPort(self._graph.rate, on_close=self._port_closed)
+        graph, loop = self._graph, asyncio.get_running_loop()
+
+        def closed(port: AudioPort) -> None:
+            try:
+                loop.call_soon_threadsafe(self._detach, port)  # a program closes it in its own thread
+            except RuntimeError:
+                pass  # the phone is no more
+
+        port = AudioPort(graph.rate, rate, both=both, begin_ms=begin_ms, on_close=closed)
+        port.plug.said = lambda: graph.said or graph.silence
         self._ports.append(port)
-        self._graph.sources.append(port)
-        self._graph.sinks.append(port)
+        graph.sources.append(port.plug)
+        graph.sinks.append(port.plug)
         return port
 
-    def _port_closed(self, port: AudioPort) -> None:
-        # may be called from the port's own thread: the lists are replaced, never changed under the tick's eyes
-        self._ports = [other for other in self._ports if other is not port]
-        self._graph.sources = [source for source in self._graph.sources if source is not port]
-        self._graph.sinks = [sink for sink in self._graph.sinks if sink is not port]
+    def _detach(self, port: AudioPort) -> None:
+        if port in self._ports:
+            self._ports.remove(port)
+            self._graph.sources.remove(port.plug)
+            self._graph.sinks.remove(port.plug)
 
     # -- playbacks
 

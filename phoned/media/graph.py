@@ -97,13 +97,13 @@ class AudioGraph:
     """Sources, sinks and witnesses of one call. Driven by the session's tick; changed by its verbs."""
 
     __slots__ = (
-        "_last_said",
         "expecting",
         "heard",
         "held",
         "muted",
         "overlays",
         "rate",
+        "said",
         "sent",
         "silence",
         "sinks",
@@ -127,7 +127,8 @@ class AudioGraph:
         """While one of these speaks, sources are silent: playbacks that do not mix."""
         self.sinks: list[Sink] = []
         self.witnesses: list[Witness] = []
-        self._last_said: bytes | None = None
+        self.said: bytes | None = None
+        """In this tick; None: silence."""
 
     def outgoing(self) -> bytes | None:
         """The frame to send; None is silence."""
@@ -139,17 +140,17 @@ class AudioGraph:
         if frames and not self.muted and not self.held:  # else the far end hears nothing of us, whatever speaks
             frame = frames[0] if len(frames) == 1 else mix(frames)
         self.sent.add(frame)
-        self._last_said = frame
+        self.said = frame
         return frame
 
     def incoming(self, frame: bytes | None) -> None:
         """20 ms were heard; None: nothing came."""
         self.heard.add(frame)
-        if self.sinks and not self.held:
-            heard = self.silence if frame is None else frame
+        if self.sinks:
+            heard = self.silence if frame is None or self.held else frame
             for sink in self.sinks:
                 sink.write(heard)
         if self.witnesses:
             far = frame if frame is not None or (self.expecting and not self.held) else self.silence
             for witness in self.witnesses:
-                witness.write(self._last_said or self.silence, far)
+                witness.write(self.said or self.silence, far)

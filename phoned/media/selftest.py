@@ -110,11 +110,13 @@ async def _tone(mouth: AudioPort, ear: AudioPort) -> None:
     tenth = (8485 * np.sin(2 * np.pi * TONE_HZ * samples / mouth.rate)).astype(np.int16).tobytes()
     heard = b""
     try:
-        while not is_tone(heard[-ear.rate // 5 * 2 :], ear.rate):
-            if mouth.backlog_s < 0.2:
-                mouth.feed(tenth)
-            await asyncio.sleep(0.02)
-            heard = (heard + ear.take())[-ear.rate * 2 :]
+        async for frame in ear:
+            if mouth.queued_ms < 200:
+                mouth.write(tenth)
+            heard = (heard + frame.heard)[-ear.rate * 2 :]
+            if is_tone(heard[-ear.rate // 5 * 2 :], ear.rate):
+                return
+        raise SelfTestFailed("the call ended under the tone")
     finally:
         mouth.close()
         ear.close()

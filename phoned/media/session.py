@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from phoned.audio.port import AudioPort
+from phoned.audio.port import BEGIN_MS, AudioPort
 from phoned.errors import Gone, UnavailableError
 from phoned.media import codecs
 from phoned.media.desk import AudioDesk
@@ -305,10 +305,11 @@ class MediaSession:
 
     # -- audio
 
-    def port(self) -> AudioPort:
-        """A tap that feeds and reads PCM at the graph's rate. Close it to detach."""
+    def port(self, rate: int | None = None, *, both: bool = False, begin_ms: int = BEGIN_MS) -> AudioPort:
+        """What a program hears and says with (`AudioPort`), at the graph's rate unless another is named. Close it to
+        detach. Raises `AtCapacity`, `InvalidValue`, `Gone`."""
         self._check_open()
-        return self._desk.port()
+        return self._desk.port(rate, both=both, begin_ms=begin_ms)
 
     @property
     def graph(self) -> AudioGraph:

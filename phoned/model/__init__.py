@@ -40,6 +40,7 @@ from phoned.model.network import NetworkView as NetworkView
 from phoned.model.network import RouteView as RouteView
 from phoned.model.phone import PhoneStatus as PhoneStatus
 from phoned.model.sound import DtmfRequest as DtmfRequest
+from phoned.model.sound import Frame as Frame
 from phoned.model.sound import PlaybackView as PlaybackView
 from phoned.model.sound import PlayRequest as PlayRequest
 from phoned.model.sound import RecordingView as RecordingView

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from phoned.model.states import DtmfMethod
 
@@ -61,6 +61,15 @@ class DtmfRequest:
     method: DtmfMethod = "auto"
     duration_ms: int = 100
     gap_ms: int = 60
+
+
+class Frame(NamedTuple):
+    """20 ms of a call: mono int16, native endian, at the rate of whoever takes it."""
+
+    heard: bytes
+    """What the far end says; silence where nothing came."""
+    said: bytes | None = None
+    """What it is told, for those who asked for both."""
 
 
 Step = PlayRequest | RecordRequest | DtmfRequest

@@ -32,7 +32,6 @@ LINES: dict[str, str] = {
 """Every line and what it does."""
 TONES = {"tone": "440", "milliwatt": "1004"}
 REFUSALS = {"busy": (486, "Busy Here"), "decline": (603, "Decline")}
-ECHO_PERIOD_S = 0.01
 
 MediaFactory = Callable[[str, Callable[[MediaEvent], None]], MediaSession]
 
@@ -90,7 +89,7 @@ class Line:
         if not isinstance(event, Flowing) or media is None or self._echo is not None:
             return
         if self.name == "echo":
-            self._echo = self._tasks.spawn("echo", echo(media.port()))
+            self._echo = self._tasks.spawn("echo", echo(media.port(begin_ms=0)))
         elif self.name in TONES:
             self._echo = self._tasks.spawn("tone", play_tone(media, TONES[self.name]))
 
@@ -104,11 +103,8 @@ class Line:
 async def echo(port: AudioPort) -> None:
     """Feed back what is heard, until cancelled."""
     try:
-        while True:
-            heard = port.take()
-            if heard:
-                port.feed(heard)
-            await asyncio.sleep(ECHO_PERIOD_S)
+        async for frame in port:
+            port.write(frame.heard)
     finally:
         port.close()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phoned import errors
+from phoned.audio.port import AudioPort
 from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.model import (
@@ -91,6 +92,8 @@ class FakePhone:
         self._calls: dict[str, CallView] = {}
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
+        self.ports: list[AudioPort] = []
+        """Every port that was asked for."""
         self._refused: dict[str, errors.Refused] = {}
         self._changed = asyncio.Condition()
         self._now = EPOCH
@@ -378,6 +381,11 @@ class FakePhone:
     def stats(self, call: str) -> StatsView:
         self.call(call)
         return StatsView(codec="opus", packets_sent=50, packets_received=49, packets_lost=1, loss_pct=2.0)
+
+    def audio_port(self, call: str, rate: int = 16000, *, both: bool = False) -> AudioPort:
+        self._in_state(call, CallState.ACTIVE)
+        self.ports.append(AudioPort(16000, rate, both=both))
+        return self.ports[-1]
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView:
         self._in_state(call, CallState.ACTIVE)

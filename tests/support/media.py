@@ -63,9 +63,10 @@ class Party:
         wanted = int(seconds * port.rate) * 2
         heard = b""
         async with asyncio.timeout(seconds * 3 + 2):
-            while len(heard) < wanted:
-                heard += port.take()
-                await asyncio.sleep(0.02)
+            async for frame in port:
+                heard += frame.heard
+                if len(heard) >= wanted:
+                    break
         return np.frombuffer(heard[:wanted], np.int16)
 
 

@@ -12,7 +12,8 @@ from phoned.events import Event
 from phoned.media import events as media
 from phoned.model import MediaState, StatsView
 from phoned.sip import events as sip
-from tests.support.calls import CallWorld, FakeMedia
+from tests.support.call_media import FakeMedia
+from tests.support.calls import CallWorld
 
 
 class Scene:

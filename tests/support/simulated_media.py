@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from phoned.media.events import Flowing, MediaEvent, MediaFailed, MediaFailure
 from phoned.media.pulse import Pulse
 from phoned.model import MediaState, MediaView, StatsView
-from tests.support.calls import FakeMedia
+from tests.support.call_media import FakeMedia
 
 CONNECTS_IN_S = 0.1
 TRIES = 40

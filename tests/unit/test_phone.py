@@ -115,11 +115,14 @@ async def test_verbs_reach_their_call() -> None:
         await settle()
         desk.modified(call, cause)
         assert (await waiting).hold.local is held
+    assert phone.audio_port(view.id, 8000).rate == 8000
     assert phone.stats(view.id).packets_sent == 0
     assert phone.call(view.id).state is CallState.ACTIVE
     ended = await phone.hangup(view.id)
     assert ended.state is CallState.ENDED
     await settle()
+    with pytest.raises(Gone):
+        phone.audio_port(view.id)
     assert (await phone.hangup(view.id)).end == ended.end
     assert [known.id for known in phone.calls()] == [view.id]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import numpy as np
 import pytest
 
 from phoned.audio.tones import sine
@@ -38,7 +39,7 @@ async def test_the_graph_runs_at_other_rates(rate: int) -> None:
 async def test_sound_runs_both_ways_through_ports() -> None:
     async with call() as pair:
         await pair.a.session.play(PlayRequest(tone="440"))
-        pair.b.port.feed(sine((700,), 16000, 1000))
+        pair.b.port.write(sine((700,), 16000, 1000))
         await pair.a.listen(0.2)
         assert level_dbov(await pair.a.listen(0.2)) > -20
         assert level_dbov(await pair.b.listen(0.2)) > -20
@@ -53,7 +54,7 @@ async def test_mute_sends_silence_and_keeps_packets_coming() -> None:
     async with call() as pair:
         port = pair.a.port
         pair.a.session.mute(True)
-        port.feed(sine((700,), 16000, 800))
+        port.write(sine((700,), 16000, 800))
         await pair.b.listen(0.2)
         before = pair.b.session.stats().packets_received
         assert level_dbov(await pair.b.listen(0.2)) < -60
@@ -224,3 +225,28 @@ async def test_dtx_that_is_asked_for_thins_the_stream_out_and_is_no_stall() -> N
         assert pair.b.session.stats().concealed_ms <= 60
         assert pair.b.session.state is MediaState.FLOWING
         assert not pair.a.session.pulse().sends
+
+
+async def test_a_port_of_another_rate_hears_and_speaks_through_restart_and_rebuild_and_gets_silence_on_hold() -> None:
+    async with call(SessionOptions(codecs=("opus",), ice=LOOPBACK)) as pair:
+        bot, ear = pair.a.session.port(24000, both=True), pair.b.port
+        bot.write(sine((1000,), 24000, 6000))
+        await pair.b.session.play(PlayRequest(tone="700"))
+        for restart in (True, False):
+            await pair.exchange(ice_restart=restart, rebuild=not restart)
+            bot.take()
+            heard, said = b"", b""
+            async for frame in bot:
+                heard, said = heard + frame.heard, said + (frame.said or b"")
+                if len(heard) == 24000:  # 0.5 s
+                    break
+            assert frequency(np.frombuffer(heard, np.int16), 24000) == pytest.approx(700, abs=5)
+            assert frequency(np.frombuffer(said, np.int16), 24000) == pytest.approx(1000, abs=5)
+            assert frequency(await pair.b.listen(0.4), ear.rate) == pytest.approx(1000, abs=5)
+        pair.a.session.hold(True)
+        bot.take()
+        frames = [await anext(bot) for _ in range(5)]
+        assert not any(any(frame.heard) for frame in frames[2:])  # its clock goes on
+        await pair.a.session.close()
+        assert bot.closed
+        assert [frame async for frame in bot] == []

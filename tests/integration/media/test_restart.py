@@ -27,9 +27,8 @@ async def longest_gap_ms(pair: Call, during: asyncio.Task[object], settle_s: flo
     silent = longest = 0
     end: float | None = None
     while end is None or loop.time() < end:
-        heard = port.take()
-        for at in range(0, len(heard), 640):
-            silent = 0 if any(heard[at : at + 640]) else silent + 20
+        for frame in port.take():
+            silent = 0 if any(frame.heard) else silent + 20
             longest = max(longest, silent)
         if during.done() and end is None:
             during.result()

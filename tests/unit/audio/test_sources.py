@@ -1,4 +1,4 @@
-"""Tones, PCM from memory, ports, and files as sources."""
+"""Tones, PCM from memory, and files as sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from phoned.audio.files import FileSource, open_beneath, open_media
-from phoned.audio.port import AudioPort
 from phoned.audio.tones import CADENCES, PcmSource, sine, tone
 from phoned.audio.wav import WavReader
 from phoned.errors import InvalidValue
@@ -59,50 +58,6 @@ def test_a_loop_never_ends_unless_it_is_empty() -> None:
     source = PcmSource(sine((100,), 16000, 20), 16000, loop=True)
     assert all(source.read() for _ in range(100))
     assert PcmSource(b"", 16000, loop=True).read() is None
-
-
-def test_a_port_takes_whole_frames_and_keeps_the_rest() -> None:
-    port = AudioPort(8000)
-    assert port.feed(b"a" * 100) == 100
-    assert port.read() is None
-    assert port.feed(b"b" * 300) == 300
-    assert port.read() == b"a" * 100 + b"b" * 220
-    assert port.read() is None
-    assert port.feed(b"c" * 240) == 240
-    assert port.read() == b"b" * 80 + b"c" * 240
-
-
-def test_a_full_port_takes_no_more_than_fits_and_loses_nothing() -> None:
-    port = AudioPort(8000, capacity_s=0.1)
-    data = bytes(range(256)) * 20
-    taken = 0
-    out = b""
-    while taken < len(data):
-        taken += port.feed(data[taken:])
-        while (frame := port.read()) is not None:
-            out += frame
-    assert out == data
-    assert port.feed(b"x" * 5000) == 5 * 320
-    assert port.backlog_s == pytest.approx(0.1)
-    assert port.feed(b"y" * 100) == 0 or port.backlog_s <= 0.1
-
-
-def test_what_nobody_takes_is_dropped_oldest_first() -> None:
-    port = AudioPort(8000, capacity_s=0.04)
-    for value in (b"1", b"2", b"3"):
-        port.write(value * 320)
-    assert port.overruns == 1
-    assert port.take() == b"2" * 320 + b"3" * 320
-    assert port.take() == b""
-
-
-def test_closing_a_port_tells_once() -> None:
-    closed: list[AudioPort] = []
-    port = AudioPort(8000, on_close=closed.append)
-    port.close()
-    port.close()
-    assert closed == [port]
-    AudioPort(8000).close()
 
 
 def write_wav(path: Path, samples: int, rate: int = 16000) -> None:

@@ -12,7 +12,8 @@ from phoned.errors import InvalidValue, NotFound
 from phoned.media import events as media
 from phoned.model import DtmfRequest, PlaybackView, PlayRequest, RecordingView, RecordRequest
 from phoned.sip.events import InfoReceived
-from tests.support.calls import CallWorld, FakeMedia, settle, virtual
+from tests.support.call_media import FakeMedia
+from tests.support.calls import CallWorld, settle, virtual
 
 
 async def up(**more: object) -> tuple[CallWorld, Call, FakeMedia]:

@@ -10,7 +10,8 @@ from phoned.calls.negotiation import Negotiation
 from phoned.errors import DescriptionError, UnavailableError
 from phoned.sip.events import AnswerReceived, DescriptionExpired, DescriptionKind, DescriptionWanted, ModifyCause
 from phoned.tasks import Tasks
-from tests.support.calls import FakeCore, FakeMedia, settle, virtual
+from tests.support.call_media import FakeMedia
+from tests.support.calls import FakeCore, settle, virtual
 
 
 class Desk:

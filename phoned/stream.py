@@ -1,0 +1,61 @@
+"""A call's sound for programs, as protocols: what a bot holds (`AudioPort`)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, Self
+
+from phoned.model import Frame
+
+
+class AudioPort(Protocol):
+    """A call's audio in the hands of a program, which may run in a thread with a loop of its own. PCM is mono int16,
+    native endian, at `rate`. It is an iterator of frames, one each 20 ms, silence included, that ends with the call;
+    frames that are not taken within 2 s are dropped, the oldest first. It survives everything that a call does."""
+
+    @property
+    def rate(self) -> int: ...
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> Frame: ...
+
+    def take(self) -> list[Frame]:
+        """Every frame that waits."""
+        ...
+
+    def write(self, pcm: bytes) -> int:
+        """Queue sound for the far end, of any length; the queue holds minutes. Returns how many bytes were taken."""
+        ...
+
+    def mark(self) -> asyncio.Future[bool]:
+        """Done when all that was queued before has been played (True), at once when nothing is queued, and when it was
+        cleared or the call ended (False)."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what is queued, as when the far end interrupts; at most 20 ms of it go on."""
+        ...
+
+    @property
+    def queued_ms(self) -> int: ...
+
+    @property
+    def played_ms(self) -> int: ...
+
+    @property
+    def refused_ms(self) -> int:
+        """What did not fit the queue."""
+        ...
+
+    @property
+    def missed_ms(self) -> int:
+        """What was heard and not taken in time."""
+        ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    def close(self) -> None:
+        """Detach from the call, which goes on."""
+        ...
