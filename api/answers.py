@@ -212,6 +212,13 @@ class Recording(Answer):
     recovered: bool
 
 
+class Bridge(Answer):
+    id: str
+    calls: list[str] = Field(description="Of one that has ended: those that were left in it.")
+    created_at: Moment
+    state: Literal["active", "ended"]
+
+
 class Lines(Answer):
     active: int
     capacity: int

@@ -20,6 +20,7 @@ from api.gate import Gate
 from api.record import Record
 from api.routes import (
     accounts,
+    bridges,
     calls,
     console,
     events,
@@ -51,6 +52,7 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         accounts.router,
         calls.router,
         verbs.router,
+        bridges.router,
         recordings.router,
         events.plain_routes,
         events.router,

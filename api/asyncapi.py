@@ -17,6 +17,7 @@ from phoned.model import Cause
 
 SUBJECTS: dict[str, type[Answer]] = {
     "account": answers.Account,
+    "bridge": answers.Bridge,
     "call": answers.Call,
     "message": answers.Message,
     "network": answers.Network,
@@ -84,6 +85,9 @@ EVENTS: dict[str, Fields] = {
         reason=Literal["dialog_gone", "no_answer_from_peer", "signalling_timeout", "media_timeout", "daemon_restart"]
     ),
     "call.quality": _needs(mos=float | None, jitter_ms=Seconds, loss_pct=Seconds, rtt_ms=float | None),
+    "bridge.created": {},
+    "bridge.changed": {},
+    "bridge.ended": {},
     "message.received": {},
     "message.sent": {},
     "message.failed": {},

@@ -58,6 +58,13 @@ CALL: dict[str, Any] = {
     "end": None,
 }
 
+BRIDGE: dict[str, Any] = {
+    "id": "br_01939f2ac0f27d218f0a1b2c3d4e5f60",
+    "calls": [_CALL, "call_01939f2ad3b87e1f8c2d4e5f60718293"],
+    "created_at": "2026-11-21T09:00:20.000Z",
+    "state": "active",
+}
+
 PLAYBACK: dict[str, Any] = {
     "id": "pb_01939f2ac0f27d218f0a1b2c3d4e5f60",
     "call": _CALL,
@@ -129,6 +136,7 @@ TICKET: dict[str, Any] = {
 
 ANSWERS: Mapping[str, dict[str, Any]] = {
     "Account": ACCOUNT,
+    "Bridge": BRIDGE,
     "Call": CALL,
     "Event": EVENT,
     "Message": MESSAGE,

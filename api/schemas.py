@@ -260,6 +260,16 @@ class Transfer(Body):
         return self
 
 
+class BridgeCalls(Body):
+    """Calls that hear each other."""
+
+    model_config = _examples(
+        {"calls": ["call_01939f2ab7c17c4f9d1be2a3c4d5e6f7", "call_01939f2ad3b87e1f8c2d4e5f60718293"]}
+    )
+
+    calls: Annotated[list[CallId], Field(min_length=2, max_length=16)]
+
+
 class Tag(Body):
     """Tags to merge into the call's."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Literal
 
 Prefix = Literal["call", "str", "pb", "rec", "br", "wh", "evt", "req", "msg"]
@@ -21,3 +22,9 @@ def uuid7(*, now_ms: int | None = None) -> uuid.UUID:
 def new_id(prefix: Prefix) -> str:
     """``call_019…``: the prefix, an underscore and the 32 hex digits of a UUIDv7."""
     return f"{prefix}_{uuid7().hex}"
+
+
+def made_at(id_: str) -> datetime:
+    """When an id of ours was made, in whole milliseconds. Raises `ValueError` for any other text."""
+    _, _, tail = id_.rpartition("_")
+    return datetime.fromtimestamp((uuid.UUID(tail).int >> 80) / 1000, UTC)

@@ -7,7 +7,7 @@ the call and passes the verb on. It speaks frozen values of `phoned.model` and r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ from phoned.errors import Draining, Gone, NotFound, WrongState
 from phoned.events import EventBus
 from phoned.model import (
     AccountView,
+    BridgeView,
     CallRequest,
     CallView,
     DoctorView,
@@ -294,6 +295,29 @@ class Phone:
             self._calls.view(call)  # raises NotFound for one that never was
             raise Gone(f"call {call} has ended")
         return found
+
+    # --- bridges
+
+    async def create_bridge(self, calls: Sequence[str]) -> BridgeView:
+        """See `PhoneControl`."""
+        return self._calls.bridges.create([self._live(call) for call in calls])
+
+    def bridges(self) -> tuple[BridgeView, ...]:
+        """See `PhoneControl`."""
+        return self._calls.bridges.views()
+
+    def bridge(self, bridge: str) -> BridgeView:
+        """See `PhoneControl`."""
+        return self._calls.bridges.view(bridge)
+
+    async def change_bridge(self, bridge: str, calls: Sequence[str]) -> BridgeView:
+        """See `PhoneControl`."""
+        self._calls.bridges.view(bridge)
+        return self._calls.bridges.change(bridge, [self._live(call) for call in calls])
+
+    async def end_bridge(self, bridge: str) -> BridgeView:
+        """See `PhoneControl`."""
+        return self._calls.bridges.end(bridge)
 
     # --- sound
 

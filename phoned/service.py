@@ -6,7 +6,7 @@ own model. `Context` gives it protocols only, never an adapter; there is nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from inspect import ismethod
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from phoned.events import EventBus
 from phoned.model import (
     AccountView,
+    BridgeView,
     CallRequest,
     CallView,
     DoctorView,
@@ -174,6 +175,27 @@ class PhoneControl(Protocol):
     def audio_port(self, call: str, rate: int = 16000, *, both: bool = False) -> AudioPort:
         """Hear and speak in a call that has audio, at 8, 16, 24 or 48 kHz; ``both``: frames hold what we say, too.
         Raises `NotFound`, `Gone`, `WrongState`, `InvalidValue`, `AtCapacity`."""
+        ...
+
+    async def create_bridge(self, calls: Sequence[str]) -> BridgeView:
+        """Let 2 to 16 calls hear each other, each all others. Raises `NotFound`, `Gone`, `InvalidValue`, and
+        `WrongState` for a call without audio, or in another bridge."""
+        ...
+
+    def bridges(self) -> tuple[BridgeView, ...]:
+        """Those that are up, the newest first, then those that ended, the last first."""
+        ...
+
+    def bridge(self, bridge: str) -> BridgeView:
+        """Raises `NotFound`."""
+        ...
+
+    async def change_bridge(self, bridge: str, calls: Sequence[str]) -> BridgeView:
+        """Exactly these calls are in it from now on. Raises what `create_bridge` does, and `Gone` after its end."""
+        ...
+
+    async def end_bridge(self, bridge: str) -> BridgeView:
+        """Each of its calls goes on alone. Repeating it changes nothing. Raises `NotFound`."""
         ...
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView: ...

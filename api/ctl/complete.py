@@ -43,6 +43,12 @@ def webhooks(context: typer.Context, incomplete: str) -> Offer:
     return _offer(context, incomplete, "/v1/webhooks", lambda view: str(view["url"]))
 
 
+def bridges(context: typer.Context, incomplete: str) -> Offer:
+    """Ids of the bridges that are up."""
+    found = _offer(context, incomplete, "/v1/bridges", lambda view: f"{view['state']} {len(view['calls'])} calls")
+    return [(name, about) for name, about in found if about.startswith("active")]
+
+
 def _call(view: Any) -> str:
     return f"{view['direction']} {view['state']} {view['peer']['number'] or view['peer']['uri']}"
 

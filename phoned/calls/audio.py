@@ -17,6 +17,7 @@ from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.media import events as media
 from phoned.media.dtmf import info_body, parse_info
+from phoned.media.graph import AudioGraph
 from phoned.model import (
     CallView,
     DtmfRequest,
@@ -75,8 +76,10 @@ class CallAudio:
         self._steps = on_answer
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
-        self.on_recordings: Callable[[], None] = lambda: None
-        """Who is to hear that others run, or none."""
+        self.bridge: str | None = None
+        """The bridge that the call is in."""
+        self.on_changed: Callable[[], None] = lambda: None
+        """Who is to hear that other recordings run, or none, or of another bridge."""
 
     # --- verbs
 
@@ -126,7 +129,17 @@ class CallAudio:
     def _note(self, view: RecordingView, type_: str, **facts: object) -> None:
         self._recordings[view.id] = view
         self._bus.publish(type_, recording=view, **facts)
-        self.on_recordings()
+        self.on_changed()
+
+    @property
+    def graph(self) -> AudioGraph:
+        """What is said and heard, for those that join calls."""
+        return self._media.graph
+
+    def in_bridge(self, bridge: str | None) -> None:
+        """It has come into a bridge, or left it."""
+        self.bridge = bridge
+        self.on_changed()
 
     @property
     def recording_ids(self) -> tuple[str, ...]:

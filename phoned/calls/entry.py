@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from phoned.clock import rfc3339
 from phoned.errors import InvalidValue
+from phoned.ids import made_at
 from phoned.model import Direction, Peer
 
 VERSION = 1
@@ -53,11 +54,13 @@ class JournalEntry:
     recording: tuple[Channels, ...] = ()
     """Of each recording that runs: it is to go on, in a file of its own."""
     max_duration_s: float | None = None
+    bridge: str | None = None
+    """The bridge that it is in."""
 
 
 _MOMENTS = ("created_at", "ringing_at", "answered_at")
 _TEXTS = ("call", "account")
-_OPTIONAL_TEXTS = ("sip_call_id", "media", "codec")
+_OPTIONAL_TEXTS = ("sip_call_id", "media", "codec", "bridge")
 _FLAGS = ("held", "holding", "muted")
 _MAPS = ("tags", "headers")
 
@@ -115,6 +118,7 @@ def _entry(values: Mapping[str, Any]) -> JournalEntry:
         recordings=tuple(map(_text, _instance(values["recordings"], list))),
         recording=tuple(_one_of(each, Channels) for each in _instance(values["recording"], list)),
         max_duration_s=None if limit is None else float(limit),
+        bridge=_bridge(values.get("bridge")),  # entries of versions that had no bridges lack it
     )
 
 
@@ -134,6 +138,12 @@ def _texts(value: Any) -> dict[str, str]:
 
 def _optional(value: Any) -> str | None:
     return None if value is None else _text(value)
+
+
+def _bridge(value: Any) -> str | None:
+    if value is not None:
+        made_at(_text(value))  # it is to be told when it was made
+    return _optional(value)
 
 
 def _one_of(value: Any, literal: Any) -> Any:

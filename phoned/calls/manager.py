@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from phoned.calls.admission import Admission
+from phoned.calls.bridges import Bridges
 from phoned.calls.call import Call
 from phoned.calls.ended import EndedCall, EndedCalls
 from phoned.calls.ending import refusal_of
@@ -99,6 +100,7 @@ class CallManager:
         self.quality = QualityReports(self._up, clock=clock)
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
         self.transfers = Transfers(signaling=signaling, accounts=accounts, policy=policy, place=self._new_outgoing)
+        self.bridges = Bridges(bus, clock)
         self._admission = Admission(self, signaling, self.incoming, self.transfers)
         self.draining = False
 
@@ -308,7 +310,7 @@ class CallManager:
             ),
             on_ended=self._on_ended,
             on_closed=self._on_closed,
-            on_changed=lambda call: self.journal.changed(call.id, call.memory.entry),
+            on_changed=self._on_changed,
             tags=request.tags if request else tags,
             headers=request.headers if request else headers,
             on_answer=request.on_answer if request else steps,
@@ -339,6 +341,7 @@ class CallManager:
         """Take up the calls of the process before, or bring them to an end. ``retention_s``: by account, how long a
         call may be without signalling. ``recovered``: by call, recordings that were finished meanwhile."""
         entries, silent_s = await self.journal.load()
+        bridges: dict[str, list[Call]] = {entry.bridge: [] for entry in entries if entry.bridge is not None}
         for entry in as_told(entries, await self._bus.log.calls_told()):
             around = Circumstances(silent_s=silent_s, retention_s=retention_s.get(entry.account))
             call = take_up(entry, around, self._signaling, self._remake)
@@ -350,7 +353,10 @@ class CallManager:
                 self._by_session[call.session] = call
                 self.trace.belongs(call.id, self._signaling.call_id(call.session))
                 self.quality.wake()
+                if entry.bridge is not None:
+                    bridges[entry.bridge].append(call)
             self._calls_changed(call.account)
+        self.bridges.restore(bridges)
 
     def _remake(self, entry: JournalEntry, continues: Continuation | None) -> Call:
         return self._make(
@@ -419,8 +425,13 @@ class CallManager:
         await asyncio.gather(*(call.closed(left_s) for call in calls))
         await self._tasks.close()
 
+    def _on_changed(self, call: Call) -> None:
+        self.journal.changed(call.id, call.memory.entry)
+        self.bridges.look(call)
+
     def _on_ended(self, call: Call) -> None:
         self.transfers.on_ended(call)
+        self.bridges.on_ended(call)
         request = self._requests.pop(call.id, None)
         if call.replaced and request is not None and REDIAL_OF not in request.tags:
             asyncio.get_running_loop().call_soon(self._replace, call.id, request)

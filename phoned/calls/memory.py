@@ -70,7 +70,7 @@ class CallMemory:
         self._on_changed = on_changed
         self._confirmed = False
         self._comeback: Comeback | None = None
-        changes.on_wish = audio.on_recordings = self.changed
+        changes.on_wish = audio.on_changed = self.changed
 
     # --- to be remembered
 
@@ -106,6 +106,7 @@ class CallMemory:
             recordings=view.recordings,
             recording=tuple(each.channels for each in self._audio.recordings() if each.state == "recording"),
             max_duration_s=call.timers.longest_s,
+            bridge=self._audio.bridge,
         )
 
     def _standing(self, view: CallView) -> Standing:

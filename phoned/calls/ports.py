@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from phoned.audio.port import AudioPort
 from phoned.media.continuation import Continuation
 from phoned.media.events import MediaEvent
+from phoned.media.graph import AudioGraph
 from phoned.media.pulse import Pulse
 from phoned.model import DtmfRequest, MediaView, PlaybackView, PlayRequest, RecordingView, RecordRequest, StatsView
 from phoned.sip.events import ModifyCause
@@ -82,6 +83,9 @@ class DescribedMedia(Protocol):
 
 class CallMedia(DescribedMedia, Protocol):
     """All of a media session that a call uses."""
+
+    @property
+    def graph(self) -> AudioGraph: ...
 
     def hold(self, on: bool) -> None: ...
 

@@ -44,6 +44,14 @@ class Witness(Protocol):
         ...
 
 
+class Company(Source, Protocol):
+    """Other calls, who hear this one and are heard in it."""
+
+    def write(self, frame: bytes | None) -> None:
+        """20 ms of the far end for them. None: it is silent."""
+        ...
+
+
 class CallableSource:
     """A function as a source."""
 
@@ -97,6 +105,7 @@ class AudioGraph:
     """Sources, sinks and witnesses of one call. Driven by the session's tick; changed by its verbs."""
 
     __slots__ = (
+        "bridge",
         "expecting",
         "heard",
         "held",
@@ -125,6 +134,8 @@ class AudioGraph:
         """All are mixed."""
         self.overlays: list[Source] = []
         """While one of these speaks, sources are silent: playbacks that do not mix."""
+        self.bridge: Company | None = None
+        """Said beside all of these, whatever overlays."""
         self.sinks: list[Sink] = []
         self.witnesses: list[Witness] = []
         self.said: bytes | None = None
@@ -136,6 +147,8 @@ class AudioGraph:
         over = [said for source in self.overlays if (said := source.read()) is not None] if self.overlays else []
         base = [said for source in self.sources if (said := source.read()) is not None]
         frames = over or base
+        if self.bridge is not None and (said := self.bridge.read()) is not None:
+            frames = [*frames, said]
         frame = None
         if frames and not self.muted and not self.held:  # else the far end hears nothing of us, whatever speaks
             frame = frames[0] if len(frames) == 1 else mix(frames)
@@ -150,6 +163,8 @@ class AudioGraph:
             heard = self.silence if frame is None or self.held else frame
             for sink in self.sinks:
                 sink.write(heard)
+        if self.bridge is not None and not self.held:
+            self.bridge.write(frame)
         if self.witnesses:
             far = frame if frame is not None or (self.expecting and not self.held) else self.silence
             for witness in self.witnesses:

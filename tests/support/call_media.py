@@ -11,6 +11,7 @@ from phoned.audio.port import AudioPort
 from phoned.errors import NotFound
 from phoned.ids import new_id
 from phoned.media.events import MediaEvent, RecordingFinished
+from phoned.media.graph import AudioGraph
 from phoned.media.pulse import Pulse
 from phoned.model import DtmfRequest, MediaView, PlaybackView, PlayRequest, RecordingView, RecordRequest, StatsView
 
@@ -41,6 +42,7 @@ class FakeMedia:
         self.wanted_codecs: tuple[str, ...] = ("opus", "PCMU")
         self.running: dict[str, PlaybackView | RecordingView] = {}
         self.ports: list[AudioPort] = []
+        self.graph = AudioGraph(16_000)
 
     def _do(self, what: str, *facts: Any) -> None:
         self.log.append((what, *facts) if facts else what)

@@ -48,6 +48,7 @@ from phoned.model import (
     Wait,
 )
 from tests.support.doctor import WELL
+from tests.support.fake_bridges import FakeBridges
 
 EPOCH = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 _CAUSES = {486: EndCause.BUSY, 600: EndCause.BUSY, 603: EndCause.REJECTED, 404: EndCause.NOT_FOUND}
@@ -66,10 +67,11 @@ def account_view(account: str, state: AccountState = AccountState.ONLINE) -> Acc
     )
 
 
-class FakePhone:
+class FakePhone(FakeBridges):
     """See the module. ``refusal`` (any `PhonedError`) is raised by the next verb that asks the far end."""
 
     def __init__(self, bus: EventBus, *, recordings_dir: Path = Path("/nonexistent"), capacity: int = 50) -> None:
+        super().__init__(bus)
         self.bus = bus
         self.recordings_dir = recordings_dir
         self.capacity = capacity
@@ -486,6 +488,7 @@ class FakePhone:
         return await self._change("call.answered", call, state=CallState.ACTIVE, answered_at=self._tick(), media=media)
 
     async def _end(self, call: str, end: EndView) -> CallView:
+        self.left_bridge(call)
         return await self._change("call.ended", call, state=CallState.ENDED, ended_at=self._tick(), end=end)
 
     async def _change(self, event: str, call: str, **changes: Any) -> CallView:

@@ -52,6 +52,10 @@ def test_accounts_and_recordings(context: typer.Context) -> None:
     assert complete.accounts(context, "f") == [("front", "sip:a@x online")]
     Daemon.answer = {"data": [{"id": "rec_1", "state": "paused"}, {"id": "rec_2", "state": "finished"}]}
     assert complete.recordings(context, "") == [("rec_1", "paused")]
+    Daemon.answer = {
+        "data": [{"id": f"br_{state}", "state": state, "calls": ["a", "b"]} for state in ("active", "ended")]
+    }
+    assert complete.bridges(context, "br_") == [("br_active", "active 2 calls")]
 
 
 def test_webhooks(context: typer.Context) -> None:
