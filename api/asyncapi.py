@@ -67,6 +67,8 @@ EVENTS: dict[str, Fields] = {
             "ended",
             "dialog_verified",
             "no_inbound_audio",
+            "speech_started",
+            "speech_stopped",
         )
     },
     "call.updated": {"on_answer_failed": (str | None, None)},

@@ -135,6 +135,7 @@ def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()
     """One call's media."""
     return SessionOptions(
         codecs=tuple(CODECS[codec] for codec in media.codecs),
+        detect_voice=media.voice_activity,
         ice=IceOptions(
             allow_loopback=media.allow_loopback,
             relay_only=media.relay_only,

@@ -19,6 +19,7 @@ from phoned.media import events as media
 from phoned.media.dtmf import info_body, parse_info
 from phoned.media.graph import AudioGraph
 from phoned.model import (
+    CallState,
     CallView,
     DtmfRequest,
     MediaState,
@@ -76,6 +77,8 @@ class CallAudio:
         self._steps = on_answer
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
+        self._speaking = False
+        """As it was told."""
         self.bridge: str | None = None
         """The bridge that the call is in."""
         self.on_changed: Callable[[], None] = lambda: None
@@ -218,6 +221,8 @@ class CallAudio:
                 self._call.publish("call.updated")
             case media.DtmfReceived():
                 self._call.publish("call.dtmf", digit=event.digit, duration_ms=event.duration_ms, method=event.method)
+            case media.VoiceTurned():
+                self._on_voice(event.speaking)
             case media.InfoWanted():
                 if self._call.session is not None:
                     content_type, body = info_body(event.digit, event.duration_ms)
@@ -236,6 +241,13 @@ class CallAudio:
     def _on_state(self, event: media.MediaStateChanged) -> None:
         if event.new is not MediaState.STALLED:  # that is told with a direction, by the call's repair
             self._call.publish("call.updated")
+
+    def _on_voice(self, speaking: bool) -> None:
+        if speaking and self._call.view().state is not CallState.ACTIVE:
+            return  # before the answer it is a tone or an announcement
+        if speaking != self._speaking:
+            self._speaking = speaking
+            self._call.publish("call.speech_started" if speaking else "call.speech_stopped")
 
     async def _follow(self, steps: tuple[Step, ...]) -> None:
         for step in steps:

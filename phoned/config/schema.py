@@ -96,6 +96,9 @@ class MediaConfig(Table):
     relay_only: Flag = False
     """Media go through the TURN server and nowhere else (RFC 8828 section 5.2, mode 4)."""
 
+    voice_activity: Flag = True
+    """Tell when the far end of a call begins and stops to speak."""
+
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if not self.codecs:

@@ -128,6 +128,13 @@ class DtmfReceived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceTurned:
+    """The far end began to speak, or has stopped (`phoned.media.voice`)."""
+
+    speaking: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DtmfSent:
     """One digit has been sent completely."""
 
@@ -176,6 +183,7 @@ MediaEvent = (
     | RemoteHold
     | CodecChanged
     | DtmfReceived
+    | VoiceTurned
     | DtmfSent
     | InfoWanted
     | PlaybackFinished

@@ -60,6 +60,8 @@ class SessionOptions:
     """Sample rate of the audio graph: 8000, 16000 or 48000."""
     dtmf: DtmfMethod = "auto"
     detect_inband_dtmf: bool = False
+    detect_voice: bool = False
+    """Tell when the far end begins and stops to speak: 1.4 us a frame."""
     ice: IceOptions = field(default_factory=IceOptions)
     handshake_deadline_s: float = 8.0
     opus_bitrate: int = 24000

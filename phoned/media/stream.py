@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from phoned.media import codecs, rtcp, rtp
 from phoned.media.digits import Digits
-from phoned.media.events import CodecChanged, DtmfSent, Flowing, MediaEvent, RemoteHold
+from phoned.media.events import CodecChanged, DtmfSent, Flowing, MediaEvent, RemoteHold, VoiceTurned
 from phoned.media.graph import AudioGraph
 from phoned.media.options import SessionOptions
 from phoned.media.pulse import Pulse
@@ -21,6 +21,7 @@ from phoned.media.sender import RtpSender
 from phoned.media.stall import inbound_threshold_s
 from phoned.media.state import MediaStateMachine
 from phoned.media.transport import SecureTransport
+from phoned.media.voice import VoiceDetector
 from phoned.model import MediaState
 
 WATCH_TICKS = 5
@@ -61,6 +62,7 @@ class Stream:
         self.rtcp = rtcp.RtcpSession(self.sender.ssrc, self.cname, now)
         self._expected_loss = ExpectedLoss()
         self.digits = Digits(options.dtmf, self.sender, self.graph, emit)
+        self._voice = VoiceDetector() if options.detect_voice else None
         self.agreement: Agreement | None = None
         self.flow_awaited = True
         """The next packet on the path in use is told (`Flowing`)."""
@@ -175,6 +177,8 @@ class Stream:
             self._emit(DtmfSent(digit=sent))
         heard = self.receiver.frame(now)
         self.graph.incoming(heard)
+        if self._voice is not None and (speaking := self._voice.feed(heard)) is not None:
+            self._emit(VoiceTurned(speaking=speaking))
         if heard is not None and self._options.detect_inband_dtmf:
             for digit in self.receiver.inband_digits(heard):
                 self.digits.heard(digit, "inband", now)

@@ -118,6 +118,8 @@ def test_what_media_is_told(tmp_path: Path) -> None:
     options = session_options_of(config.media, (Secret(b"turnpw"),))
     assert options.codecs == ("PCMA", "G722")
     assert options.ice.allow_loopback
+    assert options.detect_voice
+    assert not session_options_of(config.media.model_copy(update={"voice_activity": False})).detect_voice
     assert options.ice.stun_server == ("stun.example.org", 3478)
     turn = options.ice.turn_server
     assert turn is not None

@@ -146,3 +146,24 @@ async def test_an_info_is_a_digit_or_nothing() -> None:
         world.tell(InfoReceived(session=call.session or "", content_type=content_type, body=body))
     await asyncio.sleep(0)
     assert fake.log == [("info_digit", "5", 160)]
+
+
+@virtual
+async def test_a_voice_is_told_once_the_call_is_up() -> None:
+    world = CallWorld()
+    call = await world.place()
+    fake = world.media[call.id]
+
+    async def spoken() -> list[str]:
+        return [type_ for type_ in await world.types() if "speech" in type_]
+
+    for speaking in (True, False):
+        fake.emit(media.VoiceTurned(speaking=speaking))
+    assert await spoken() == [], "that was early media"
+    fake.emit(media.VoiceTurned(speaking=True))
+    world.answer(call)
+    fake.emit(media.VoiceTurned(speaking=False))
+    assert await spoken() == [], "nothing ends that was not told"
+    for speaking in (True, False, True):
+        fake.emit(media.VoiceTurned(speaking=speaking))
+    assert await spoken() == ["call.speech_started", "call.speech_stopped", "call.speech_started"]
