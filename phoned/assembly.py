@@ -128,7 +128,11 @@ def parameters_of(
 
 def engine_options_of(config: Config) -> EngineOptions:
     """What all media sessions share."""
-    return EngineOptions(media_dir=config.media.media_dir, recordings_dir=config.media.recordings_dir)
+    return EngineOptions(
+        media_dir=config.media.media_dir,
+        recordings_dir=config.media.recordings_dir,
+        hold_music=config.audio.hold_music,
+    )
 
 
 def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()) -> SessionOptions:

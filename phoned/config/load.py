@@ -251,6 +251,9 @@ def _warnings(config: Config, tables: Mapping[str, Any], models: Mapping[str, ty
             parts = urlsplit(url or "")
             if parts.scheme == "ws" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
                 yield f"account {account.id}: {url} is not encrypted: use wss://"
+    music = config.audio.hold_music
+    if music is not None and not os.access(music, os.R_OK):
+        yield f"[audio] hold_music: {music} cannot be read: far ends on hold will hear silence"
     if models:
         for name in tables:
             if name not in models:

@@ -12,7 +12,7 @@ from phoned.config.schema import Config
 from phoned.config.schema import TurnServer as TurnConfig
 from phoned.config.secrets import read_secret_file
 from phoned.config.single import AccountSettings, settings_of
-from phoned.doctor import disk, media, servers
+from phoned.doctor import disk, media, music, servers
 from phoned.doctor.chain import Chain, Proxy
 from phoned.doctor.clock import Evidence
 from phoned.doctor.register import Registrar
@@ -73,6 +73,7 @@ def parts_of(patient: Patient, around: Surroundings, evidence: Evidence) -> list
         ),
         *_codecs(around, config.media.codecs),
         Part(title="audio devices", chain=devices, work=look_at_devices),
+        *([] if config.audio.hold_music is None else [_music(config.audio.hold_music)]),
         *(_stun(url) for url in config.media.stun),
         *(_turn(server) for server in config.media.turn),
         *(part for account in patient.accounts for part in _account(patient, account, around, evidence)),
@@ -85,6 +86,11 @@ def _codecs(around: Surroundings, codecs: tuple[str, ...]) -> list[Part]:
         Part(title="opus", chain=opus, work=lambda: media.check_opus(opus, around.opus_version, "opus" in codecs)),
         Part(title="media loopback", chain=path, work=lambda: media.check_loopback(path, codecs)),
     ]
+
+
+def _music(file: Path) -> Part:
+    chain = Chain("hold_music")
+    return Part(title="music on hold", chain=chain, work=lambda: music.check(chain, file))
 
 
 def _stun(url: str) -> Part:

@@ -109,6 +109,7 @@ class AudioGraph:
         "expecting",
         "heard",
         "held",
+        "music",
         "muted",
         "overlays",
         "rate",
@@ -126,6 +127,8 @@ class AudioGraph:
         self.muted = False
         self.held = False
         """Nothing is said to or heard from the far end, except what plays as music on hold."""
+        self.music: Source | None = None
+        """What it hears meanwhile; we may be muted: that is about what we say."""
         self.expecting = False
         """The far end may speak: that nothing comes is a gap."""
         self.sent = LevelMeter()
@@ -150,7 +153,9 @@ class AudioGraph:
         if self.bridge is not None and (said := self.bridge.read()) is not None:
             frames = [*frames, said]
         frame = None
-        if frames and not self.muted and not self.held:  # else the far end hears nothing of us, whatever speaks
+        if self.held:
+            frame = None if self.music is None else self.music.read()
+        elif frames and not self.muted:  # else the far end hears nothing of us, whatever speaks
             frame = frames[0] if len(frames) == 1 else mix(frames)
         self.sent.add(frame)
         self.said = frame

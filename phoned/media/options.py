@@ -81,5 +81,7 @@ class EngineOptions:
     """Where `play` finds files; None: playing files is refused."""
     recordings_dir: Path | None = None
     """Where recordings go; None: recording is refused."""
+    hold_music: Path | None = None
+    """What far ends hear while we hold them; None: silence."""
     phases: int = 4
     """Into how many equal parts a 20 ms period is divided, so that calls do not all tick at once."""

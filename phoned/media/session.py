@@ -20,6 +20,7 @@ from phoned.media.dtls import DtlsFailed
 from phoned.media.dtmf import Digit
 from phoned.media.events import MediaEvent, MediaFailed, MediaFailure, PathChanged, PathTrouble, RestartFailed
 from phoned.media.graph import AudioGraph
+from phoned.media.hold_music import HoldMusic
 from phoned.media.ice import IceFailed, RemoteIce
 from phoned.media.negotiation import Negotiation, Plan
 from phoned.media.options import SessionOptions
@@ -93,6 +94,8 @@ class MediaSession:
             previous=options.continues.previous() if options.continues else None,
         )
         self._desk = AudioDesk(call_id, shared, self._stream.graph, self._emit)
+        music = shared.options.hold_music
+        self._music = HoldMusic(f"call {call_id}", music, self._stream.graph, shared.readers, self._tasks)
         self._peer_due: Peer | None = None
         self._connecting: asyncio.Task[Any] | None = None
         self._remove_from_clock: Callable[[], None] | None = None
@@ -257,8 +260,10 @@ class MediaSession:
     # -- wishes; `hold` needs an offer to reach the peer, the rest works at once
 
     def hold(self, on: bool) -> None:
-        """Wish to hold: what we hear and say stops now; the next `offer` carries ``a=sendonly`` (or its mirror)."""
+        """Wish to hold: what we hear and say stops now, music begins if there is any; the next `offer` carries
+        ``a=sendonly`` (or its mirror)."""
         self._stream.graph.held = on
+        self._music.play(on)
 
     @property
     def remote_hold(self) -> bool:
@@ -412,6 +417,7 @@ class MediaSession:
             self._remove_from_clock()
         if self._transport.ready:
             self._transport.send_rtcp(self._stream.rtcp.goodbye())
+        self._music.play(False)
         await self._desk.close()
         self._closed = True
         await self._tasks.close()

@@ -100,9 +100,10 @@ async def call(
     connect: bool = True,
     recordings: Path | None = None,
     media: Path | None = None,
+    hold_music: Path | None = None,
 ) -> AsyncIterator[Call]:
     """A call between two sessions of one engine, connected, and closed at the end."""
-    engine = MediaEngine(EngineOptions(recordings_dir=recordings, media_dir=media))
+    engine = MediaEngine(EngineOptions(recordings_dir=recordings, media_dir=media, hold_music=hold_music))
     await engine.start()
     mine = options or SessionOptions(codecs=("pcmu",), ice=LOOPBACK)
     theirs = other or replace(mine)

@@ -133,6 +133,8 @@ def test_what_media_is_told(tmp_path: Path) -> None:
     )
     assert session_options_of(config.media).ice.turn_server is None
     assert engine_options_of(config).recordings_dir == config.media.recordings_dir
+    music = config.audio.model_copy(update={"hold_music": Path("/music.wav")})
+    assert engine_options_of(config.model_copy(update={"audio": music})).hold_music == Path("/music.wav")
 
 
 def test_a_plain_phone_needs_neither_stun_nor_a_proxy(tmp_path: Path) -> None:

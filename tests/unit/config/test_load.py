@@ -439,3 +439,6 @@ def test_what_is_unwise_is_a_warning(folder: Folder) -> None:
     ] * 3
     assert len(loaded.warnings) == 3
     assert folder.load("").warnings == ("no [[accounts]]: nothing will be registered",)
+    (warning,) = folder.load(ACCOUNT + '[audio]\nhold_music = "gone.wav"\n').warnings
+    assert "hold_music" in warning
+    assert "gone.wav cannot be read" in warning

@@ -59,6 +59,19 @@ def test_muting_and_holding_silence_whatever_speaks() -> None:
     assert graph.outgoing() == frame(3)
 
 
+def test_a_held_far_end_hears_the_music_and_nothing_else_of_us() -> None:
+    graph = AudioGraph(16000)
+    graph.sources.append(CallableSource(lambda: frame(1)))
+    music: list[bytes | None] = [frame(5), None, frame(6), frame(7)]
+    graph.music = CallableSource(lambda: music.pop(0))
+    assert graph.outgoing() == frame(1)
+    graph.held = True
+    assert graph.outgoing() == frame(5)
+    assert graph.outgoing() is None
+    graph.muted = True
+    assert graph.outgoing() == frame(6), "to be muted is about what we say"
+
+
 def test_sinks_hear_silence_where_nothing_came_and_on_hold() -> None:
     graph = AudioGraph(8000)
     heard: list[bytes] = []

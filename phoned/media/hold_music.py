@@ -1,0 +1,75 @@
+"""Music on hold: what a far end hears while we hold it. From its beginning at each hold, and over and over.
+
+Owns the file while it plays, and nothing else: whether the call is held is its graph's to know. A file that cannot be
+played costs a line in the log, and the far end hears silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import Executor
+from pathlib import Path
+
+from phoned.audio.files import FileSource, open_media
+from phoned.media.graph import AudioGraph
+from phoned.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+
+class HoldMusic:
+    """One call's. Driven by `MediaSession.hold`."""
+
+    def __init__(self, name: str, file: Path | None, graph: AudioGraph, readers: Executor, tasks: Tasks) -> None:
+        self._name = name
+        self._file = file
+        self._graph = graph
+        self._readers = readers
+        self._tasks = tasks
+        self._on = False
+        self._round = 0
+        """Counts holds: what was opened for an earlier one is of no use."""
+        self._source: FileSource | None = None
+
+    def play(self, on: bool) -> None:
+        """A hold begins, or ends. To say so again changes nothing."""
+        if on is self._on:
+            return
+        self._on = on
+        self._round += 1
+        if not on:
+            self._stop()
+        elif self._file is not None:
+            self._tasks.spawn("hold music", self._begin(self._file, self._round))
+
+    async def _begin(self, file: Path, number: int) -> None:
+        try:
+            source = await open_playable(file, self._graph.rate, self._readers, loop=True)
+        except Exception as error:
+            log.warning("%s: no music on hold, the far end hears silence: %s: %s", self._name, file, error)
+            return
+        if number != self._round:
+            source.close()
+            return
+        source.on_end = self._failed
+        self._source = self._graph.music = source
+
+    def _failed(self) -> None:
+        """It loops: that it ends means that it could not be read on."""
+        if self._source is not None:
+            log.warning("%s: the music on hold breaks off: %s: %s", self._name, self._file, self._source.error)
+            self._stop()
+
+    def _stop(self) -> None:
+        source, self._source = self._source, None
+        self._graph.music = None
+        if source is not None:
+            source.close()
+
+
+async def open_playable(file: Path, rate: int, readers: Executor, *, loop: bool) -> FileSource:
+    """A file of the administrator's, wherever it lies; links on the way are his, too. Raises `InvalidValue`, and
+    `OSError` for what cannot be found."""
+    real = await asyncio.get_running_loop().run_in_executor(readers, lambda: file.resolve(strict=True))
+    return await open_media(real.parent, real.name, rate, readers, loop=loop)
