@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from phoned.errors import PhonedError
 from phoned.signaling import Signaling
 from phoned.sip import events as sip
 
 NOT_ACCEPTABLE_HERE = 488
 REQUEST_PENDING = 491
+TIMED_OUT = 408
 
 
 class Bridge:
@@ -40,6 +42,8 @@ class Bridge:
         self._offers: dict[str, bytes] = {}
         """By session: the offer that it is to make."""
         self._answered = False
+        self._accepted = False
+        """A transfer is under way."""
         self._ended: set[str] = set()
 
     def start(self) -> None:
@@ -72,6 +76,8 @@ class Bridge:
                 other = self._other(event.session)
                 if other is not None:
                     self._signaling.info(other, event.content_type, event.body)
+            case sip.Referred() | sip.ReferAccepted() | sip.ReferProgress():
+                self._on_refer(event)
             case sip.Ended():
                 self._on_ended(event)
             case _:
@@ -106,6 +112,30 @@ class Bridge:
         if other is not None:
             self._offers[other] = event.remote
             self._signaling.reinvite(other, sip.ModifyCause.MEDIA)
+
+    def _on_refer(self, event: sip.Referred | sip.ReferAccepted | sip.ReferProgress) -> None:
+        """A blind transfer goes through to the other phone, and back how it fares. An attended one names a call that
+        is between us and a phone: the other phone has no such call."""
+        other = self._other(event.session)
+        if other is None:
+            return
+        match event:
+            case sip.Referred(replaces=None):
+                try:
+                    self._signaling.refer(other, target=event.target)
+                except PhonedError:
+                    self._signaling.refuse_refer(event.session)
+            case sip.Referred():
+                self._signaling.refuse_refer(event.session)
+            case sip.ReferAccepted():
+                self._signaling.accept_refer(other)
+                self._accepted = True
+            case sip.ReferProgress() if self._accepted:
+                self._signaling.notify_refer(other, event.status or TIMED_OUT, event.reason)
+            case sip.ReferProgress(final=True):
+                self._signaling.refuse_refer(other, event.status or TIMED_OUT)
+            case _:
+                pass
 
     def _other(self, session: str) -> str | None:
         return self.callee if session == self.caller else self.caller

@@ -56,6 +56,7 @@ class Exchange:
                     contact_host=domain,
                     allow_unregistered_incoming=True,
                     answers_for_all=True,
+                    allow_refer=True,
                     reliable_provisionals="never",
                     user_agent="phoned-sandbox",
                 ),

@@ -79,6 +79,8 @@ class Line:
                 self._negotiation.expired(event)
             case sip.ModifyRefused() if self._negotiation is not None:
                 self._negotiation.refused()
+            case sip.Referred():
+                self._signaling.refuse_refer(self.session)  # there is nobody to be moved
             case sip.Ended():
                 self._end()
             case _:

@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,6 @@ from phoned.model import (
     MessageRequest,
     MessageView,
     NetworkView,
-    OutboundProxyView,
     Peer,
     PhoneStatus,
     PlaybackView,
@@ -41,30 +40,17 @@ from phoned.model import (
     QualitySample,
     RecordingView,
     RecordRequest,
-    RegistrationView,
     ReloadView,
     StatsView,
     TraceView,
     Wait,
 )
+from tests.support.account_views import EPOCH as EPOCH
+from tests.support.account_views import account_view as account_view
 from tests.support.doctor import WELL
 from tests.support.fake_bridges import FakeBridges
 
-EPOCH = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 _CAUSES = {486: EndCause.BUSY, 600: EndCause.BUSY, 603: EndCause.REJECTED, 404: EndCause.NOT_FOUND}
-
-
-def account_view(account: str, state: AccountState = AccountState.ONLINE) -> AccountView:
-    """An account as it looks a moment after it was registered."""
-    return AccountView(
-        id=account,
-        aor=f"sip:{account}@example.org",
-        state=state,
-        since=EPOCH,
-        desired="registered",
-        registration=RegistrationView(expires_at=EPOCH + timedelta(seconds=120), contact="sip:x@y", flow_generation=1),
-        outbound_proxy=OutboundProxyView(active="wss://edge/ws", primary="wss://edge/ws", backup="wss://other/ws"),
-    )
 
 
 class FakePhone(FakeBridges):

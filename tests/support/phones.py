@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +14,10 @@ from phoned.config.load import load_config
 from phoned.daemon import Daemon
 from phoned.events import Event, Subscription, envelope
 from phoned.sandbox.server import Sandbox
+from phoned.service import ServicePlugin
 
 BUDGET_S = 20.0
+NO_PLUGINS: Mapping[str, ServicePlugin] = {}
 
 
 class Watch:
@@ -87,7 +89,13 @@ class Phones:
             watch.described()
 
     async def phone(
-        self, user: str = "alice", *, extra: str = "", account: str = "", password: str | None = None
+        self,
+        user: str = "alice",
+        *,
+        extra: str = "",
+        account: str = "",
+        password: str | None = None,
+        plugins: Mapping[str, ServicePlugin] = NO_PLUGINS,
     ) -> tuple[Daemon, Watch]:
         """A running daemon whose account is called like its user. ``extra``: more TOML; ``account``: keys of it."""
         home = self._home / user
@@ -111,15 +119,16 @@ outbound_proxy = "{self.url}"
 {extra}
 """
         )
-        loaded = load_config(config, environ={"RUNTIME_DIRECTORY": str(home / "run"), "HOME": str(home)})
-        daemon = Daemon(loaded, plugins={})
+        environ = {"RUNTIME_DIRECTORY": str(home / "run"), "HOME": str(home)}
+        models = {name: plugin.config_model for name, plugin in plugins.items()}
+        daemon = Daemon(load_config(config, models=models, environ=environ), plugins=plugins)
         await daemon.start()
         watch = Watch(daemon.bus.subscribe(capacity=10_000))
         self._watches.append(watch)
         self._stack.push_async_callback(daemon.stop)
         return daemon, watch
 
-    async def online(self, user: str = "alice", **settings: str) -> tuple[Daemon, Watch]:
+    async def online(self, user: str = "alice", **settings: Any) -> tuple[Daemon, Watch]:
         """The same, once it is registered."""
         daemon, watch = await self.phone(user, **settings)
         await watch.until("account.registered")
