@@ -149,9 +149,9 @@ class Call:
             recordings=self.audio.recording_ids,
         )
 
-    def stats(self) -> StatsView:
-        """Counters of the media, also after the end."""
-        return replace(self._final_stats or self._media.stats(), recoveries=self._outage.history)
+    def stats(self, *, sample: bool = False) -> StatsView:
+        """Counters of the media, also after the end. ``sample``: loss and MOS are those since the last sample."""
+        return replace(self._final_stats or self._media.stats(sample=sample), recoveries=self._outage.history)
 
     def publish(self, type_: str, **facts: object) -> None:
         """An event of this call, with its full view."""

@@ -1,5 +1,6 @@
 """``call.quality`` for every call that is up, each five seconds: one timer for all, none while no call is up.
 
+What is told is how the call sounded since it was told last; in five seconds in which nothing was heard, nothing is.
 Calls that are due together have their turns one after the other: fifty reports at once would stop the sound. What was
 told is kept for a while, as a series.
 """
@@ -27,7 +28,7 @@ class Measured(Protocol):
     @property
     def id(self) -> str: ...
 
-    def stats(self) -> StatsView: ...
+    def stats(self, *, sample: bool = False) -> StatsView: ...
 
     def publish(self, type_: str, **facts: object) -> None: ...
 
@@ -80,7 +81,7 @@ class QualityReports:
         self._arm(after_s=APART_S)
 
     def _tell(self, call: Measured) -> None:
-        stats = call.stats()
+        stats = call.stats(sample=True)
         if stats.mos is not None:
             self._keep(call.id, stats, stats.mos)
             call.publish(

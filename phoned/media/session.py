@@ -96,6 +96,8 @@ class MediaSession:
         self._desk = AudioDesk(call_id, shared, self._stream.graph, self._emit)
         music = shared.options.hold_music
         self._music = HoldMusic(f"call {call_id}", music, self._stream.graph, shared.readers, self._tasks)
+        self._sampled = (0, 0)
+        """Packets received and lost, at the last sample."""
         self._peer_due: Peer | None = None
         self._connecting: asyncio.Task[Any] | None = None
         self._remove_from_clock: Callable[[], None] | None = None
@@ -390,9 +392,12 @@ class MediaSession:
         """dBov of what we send and of what we hear, over the last 200 ms (0 is full scale, -127 silence)."""
         return self._stream.graph.sent.dbov, self._stream.graph.heard.dbov
 
-    def stats(self) -> StatsView:
-        """Counters since the session began."""
-        return stats_view(self._stream, self._transport)
+    def stats(self, *, sample: bool = False) -> StatsView:
+        """Counters since the session began. ``sample``: loss and MOS are those since the last sample."""
+        view = stats_view(self._stream, self._transport, self._sampled if sample else (0, 0))
+        if sample:
+            self._sampled = view.packets_received, view.packets_lost
+        return view
 
     def drops(self) -> dict[str, int]:
         """Datagrams that were not let in, by cause."""

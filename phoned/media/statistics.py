@@ -8,11 +8,13 @@ from phoned.media.transport import SecureTransport
 from phoned.model import StatsView
 
 
-def stats_view(stream: Stream, transport: SecureTransport) -> StatsView:
-    """All counters since the session began; the MOS is an estimate of what we hear."""
+def stats_view(stream: Stream, transport: SecureTransport, since: tuple[int, int] = (0, 0)) -> StatsView:
+    """All counters since the session began; the MOS is an estimate of what we hear. It and the loss are those since so
+    many packets had been received and lost."""
     sender, receiver = stream.sender, stream.receiver
     statistics = receiver.statistics
-    received, lost = statistics.packets_total, statistics.lost_total
+    received = statistics.packets_total - since[0]
+    lost = max(0, statistics.lost_total - since[1])  # a packet that comes late is lost no more
     loss = lost / (received + lost) if received + lost else 0.0
     rtt_s = stream.rtcp.rtt_s if stream.rtcp.rtt_s is not None else transport.path.rtt_s
     score = None
@@ -22,10 +24,10 @@ def stats_view(stream: Stream, transport: SecureTransport) -> StatsView:
     return StatsView(
         codec=sender.codec_name,
         packets_sent=sender.packets,
-        packets_received=received,
+        packets_received=statistics.packets_total,
         bytes_sent=sender.bytes,
         bytes_received=receiver.bytes,
-        packets_lost=lost,
+        packets_lost=statistics.lost_total,
         loss_pct=round(loss * 100, 2),
         jitter_ms=round(statistics.jitter_s * 1000, 2),
         rtt_ms=None if rtt_s is None else round(rtt_s * 1000, 1),

@@ -158,7 +158,7 @@ class FakeMedia:
     def renew_sender(self) -> None:
         self._do("renew")
 
-    def stats(self) -> StatsView:
+    def stats(self, *, sample: bool = False) -> StatsView:
         return self.numbers
 
     def view(self) -> MediaView:

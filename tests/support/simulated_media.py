@@ -127,7 +127,7 @@ class SimulatedMedia(FakeMedia):
             dtls_generation=dtls,
         )
 
-    def stats(self) -> StatsView:
+    def stats(self, *, sample: bool = False) -> StatsView:
         heard = 0 if self._heard_at is None else round((self._heard_at - self._expected_since) * PACKETS_PER_S) + 1
         return StatsView(packets_received=max(heard, 0))
 

@@ -18,7 +18,8 @@ class UpCall:
         self.mos = mos
         self.told: list[float] = []
 
-    def stats(self) -> StatsView:
+    def stats(self, *, sample: bool = False) -> StatsView:
+        assert sample, "of the time since the last report"
         return StatsView(mos=self.mos)
 
     def publish(self, type_: str, **facts: object) -> None:
