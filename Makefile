@@ -14,7 +14,7 @@ $(BIN)/activate: pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "phoned needs Python >= 3.11: apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PY) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --group dev --editable .
+	@$(BIN)/python -m pip install --quiet --group dev --editable '.[audio]'
 	@touch $@
 
 demo: $(BIN)/activate ## register, call, hear an echo and survive a dropped socket, on the embedded PBX

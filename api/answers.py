@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from phoned.model import AccountState, CallState, Cause, Direction, EndCause, MediaState, Party
+from phoned.model import AccountState, CallState, Cause, DeviceKind, DeviceState, Direction, EndCause, MediaState, Party
 from phoned.store.tokens import Scope
 
 T = TypeVar("T")
@@ -198,6 +198,45 @@ class Playback(Answer):
     file: str | None = None
     tone: str | None = None
     position_s: float
+
+
+class Device(Answer):
+    name: str
+    description: str
+    backend: Literal["alsa", "pulse"]
+    kinds: list[DeviceKind]
+    default: bool
+
+
+class DeviceUse(Answer):
+    device: str
+    using: str | None
+    state: DeviceState
+    muted: bool
+    gain_db: float | None
+    volume_pct: int | None
+    level_dbov: float
+    latency_ms: float | None
+    detail: str | None
+
+
+class Devices(Answer):
+    devices: list[Device]
+    input: DeviceUse
+    output: DeviceUse
+    ring: DeviceUse
+    call: str | None
+    chosen: str | None
+
+
+class DeviceTest(Answer):
+    output: str | None
+    input: str | None
+    played_hz: float
+    heard: bool
+    heard_hz: float | None
+    level_dbov: float
+    quiet_dbov: float
 
 
 class Recording(Answer):

@@ -13,12 +13,13 @@ from pydantic.json_schema import models_json_schema
 
 from api import answers, hooks
 from api.answers import Answer, Moment
-from phoned.model import Cause
+from phoned.model import Cause, DeviceRole
 
 SUBJECTS: dict[str, type[Answer]] = {
     "account": answers.Account,
     "bridge": answers.Bridge,
     "call": answers.Call,
+    "device": answers.Device,
     "message": answers.Message,
     "network": answers.Network,
     "playback": answers.Playback,
@@ -103,6 +104,9 @@ EVENTS: dict[str, Fields] = {
     "recording.failed": _needs(detail=str),
     "recording.recovered": {},
     "network.changed": _needs(reasons=list[str], generation=Count),
+    "device.added": {},
+    "device.removed": _needs(role=DeviceRole | None),
+    "device.changed": _needs(device=answers.Device | None, role=DeviceRole, use=answers.DeviceUse),
     "webhook.disabled": _needs(reason=Literal["gone", "failing"]),
     "system.started": {},
     "system.draining": _needs(draining=bool),

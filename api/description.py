@@ -37,9 +37,17 @@ _DROPPED = ("HTTPValidationError", "ValidationError")
 _EXTRA: Mapping[str, Mapping[str, Any]] = {
     "wrong_state": {"state": "ringing", "allowed_in": ["active"]},
     "invalid_value": {"errors": [{"pointer": "/to", "detail": "Field required"}]},
+    "unknown_device": {"errors": [{"pointer": "/output/device", "detail": "there is no output device 'X'"}]},
     "refused": {"sip": {"code": 486, "reason": "Busy Here"}},
 }
-_RETRY = {"too_many_failures": 42.0, "rate_limited": 1.0, "draining": 30.0, "at_capacity": 5.0, "not_registered": 5.0}
+_RETRY = {
+    "too_many_failures": 42.0,
+    "rate_limited": 1.0,
+    "draining": 30.0,
+    "at_capacity": 5.0,
+    "not_registered": 5.0,
+    "sound_unavailable": 2.0,
+}
 _HEADERS: Mapping[int, Mapping[str, Any]] = {
     201: {"Location": {"description": "Where it is.", "schema": {"type": "string", "format": "uri-reference"}}},
     401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},

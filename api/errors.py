@@ -71,6 +71,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "'errors' has every mistake with file and line. Nothing was changed; 'phoned check-config' shows the same.",
     ),
     "invalid_value": (422, "Invalid value", "'errors' says which member is wrong and why."),
+    "unknown_device": (
+        422,
+        "No such sound device",
+        "The machine has no device of this name now. GET /v1/devices lists those that it has.",
+    ),
     "usage": (422, "Impossible request", "The request cannot be right, whatever the state of the phone."),
     "invalid_json": (422, "Invalid JSON", "The body must be JSON in UTF-8, nested at most 16 deep, without NaN."),
     "idempotency_mismatch": (
@@ -93,6 +98,12 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "malformed_message": (502, "The far end sent nonsense", "A SIP message that cannot be understood."),
     "bad_description": (502, "No common media", "The far end's session description cannot be used."),
     "unavailable": (503, "Not now", "Trying later may work; Retry-After is a hint."),
+    "sound_unavailable": (
+        503,
+        "No sound",
+        "No sound device is configured, there, or willing to be opened. 'detail' says which and what to do;"
+        " 'phoned doctor' looks closer.",
+    ),
     "not_registered": (
         503,
         "Not registered",

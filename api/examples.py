@@ -119,6 +119,45 @@ STATS: dict[str, Any] = {
     "recoveries": [],
 }
 
+DEVICE: dict[str, Any] = {
+    "name": "alsa_output.usb-Jabra_SPEAK_510-00.analog-stereo",
+    "description": "Jabra SPEAK 510 Analog Stereo",
+    "backend": "pulse",
+    "kinds": ["output"],
+    "default": True,
+}
+
+DEVICE_USE: dict[str, Any] = {
+    "device": "default",
+    "using": "default",
+    "state": "open",
+    "muted": False,
+    "gain_db": None,
+    "volume_pct": 80,
+    "level_dbov": -24.5,
+    "latency_ms": 43.5,
+    "detail": None,
+}
+
+DEVICES: dict[str, Any] = {
+    "devices": [DEVICE],
+    "input": {**DEVICE_USE, "gain_db": 0.0, "volume_pct": None},
+    "output": DEVICE_USE,
+    "ring": {**DEVICE_USE, "device": "none", "using": None, "state": "off", "level_dbov": -127.0, "latency_ms": None},
+    "call": _CALL,
+    "chosen": None,
+}
+
+DEVICE_TEST: dict[str, Any] = {
+    "output": "default",
+    "input": "default",
+    "played_hz": 1000.0,
+    "heard": True,
+    "heard_hz": 1000.1,
+    "level_dbov": -31.2,
+    "quiet_dbov": -68.0,
+}
+
 EVENT: dict[str, Any] = {
     "id": "evt_01939f2ac0f27d218f0a1b2c3d4e5f60",
     "seq": 1042,
@@ -138,6 +177,10 @@ ANSWERS: Mapping[str, dict[str, Any]] = {
     "Account": ACCOUNT,
     "Bridge": BRIDGE,
     "Call": CALL,
+    "Device": DEVICE,
+    "DeviceTest": DEVICE_TEST,
+    "DeviceUse": DEVICE_USE,
+    "Devices": DEVICES,
     "Event": EVENT,
     "Message": MESSAGE,
     "Playback": PLAYBACK,

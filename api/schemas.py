@@ -24,7 +24,18 @@ from pydantic_core import CoreSchema
 from phoned.config.accounts import AccountConfig
 from phoned.config.single import MAX_PASSWORD
 from phoned.errors import NotImplementedYet
-from phoned.model import CallRequest, DtmfMethod, DtmfRequest, MessageRequest, PlayRequest, RecordRequest, Step, Wait
+from phoned.model import (
+    CallRequest,
+    DevicesChange,
+    DtmfMethod,
+    DtmfRequest,
+    MessageRequest,
+    PlayRequest,
+    RecordRequest,
+    RoleChange,
+    Step,
+    Wait,
+)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER = re.compile(
@@ -309,6 +320,57 @@ class Login(Body):
     model_config = _examples({"code": "Nn3QmJt4c1V8xkq0a9yQZzUo2v5wHc7s"})
 
     code: Annotated[Text, Field(min_length=1, max_length=128)]
+
+
+DeviceName = Annotated[Text, Field(max_length=256)]
+
+
+class Use(Body):
+    """What shall be different about a device's use. A ``device`` of null: the configuration's."""
+
+    device: DeviceName | None = None
+    muted: bool | None = None
+
+    def value(self) -> RoleChange:
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
+        if "device" in fields:
+            fields["device"] = fields["device"] or ""
+        return RoleChange(**fields)
+
+
+class InputUse(Use):
+    """The microphone."""
+
+    model_config = _examples({"device": "default", "gain_db": -6.0}, {"muted": True})
+
+    gain_db: Annotated[float, Field(ge=-60, le=30)] | None = None
+
+
+class OutputUse(Use):
+    """A speaker."""
+
+    model_config = _examples({"volume_pct": 80}, {"device": None})
+
+    volume_pct: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
+class ChangeDevices(Body):
+    """What shall be different. ``call``: who has microphone and speaker; null leaves it to the phone."""
+
+    model_config = _examples(
+        {"output": {"device": "alsa_output.usb-Jabra_SPEAK_510-00.analog-stereo", "volume_pct": 80}},
+        {"input": {"muted": True}},
+        {"call": "call_01939f2ab7c17c4f9d1be2a3c4d5e6f7"},
+    )
+
+    input: InputUse = InputUse()
+    output: OutputUse = OutputUse()
+    ring: OutputUse = OutputUse()
+    call: CallId | None = None
+
+    def value(self) -> DevicesChange:
+        call = (self.call or "") if "call" in self.model_fields_set else None
+        return DevicesChange(input=self.input.value(), output=self.output.value(), ring=self.ring.value(), call=call)
 
 
 class UseProxy(Body):

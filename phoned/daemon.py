@@ -21,6 +21,9 @@ from typing import Any
 
 from phoned.accounts.registry import Accounts
 from phoned.assembly import engine_options_of, recovered_view, session_options_of
+from phoned.audio.handset import Handset, Surroundings
+from phoned.audio.portaudio import PortAudio
+from phoned.audio.sound import SoundSystem
 from phoned.calls.ended import EndedCalls
 from phoned.calls.journal import CallJournal
 from phoned.calls.manager import CallManager
@@ -141,6 +144,7 @@ class Daemon:
         *,
         plugins: Mapping[str, ServicePlugin] | None = None,
         dialer: Dialer | None = None,
+        sound: Callable[[], SoundSystem] = PortAudio,
         hide: Callable[[str], None] = lambda secret: None,
     ) -> None:
         """``hide`` is told of each password, so that no log shows it."""
@@ -148,6 +152,7 @@ class Daemon:
         self._config = loaded.config
         self._plugins = installed_services() if plugins is None else plugins
         self._dialer = dialer or WebSocketDialer(generations=itertools.count(1))
+        self._sound = sound
         self._hide = hide
         self._tasks = Tasks("daemon", self._on_crash)
         self._phases = Phases()
@@ -312,6 +317,16 @@ class Daemon:
         await self.roaming.start()
         phases.add(Phase.CALLS, "calls", self._end_calls, CALLS_BUDGET_S + GRACE_S)
         await self.calls.restore(self.roster.retention_s, self._recovered)
+        around = Surroundings(
+            bus=self.bus,
+            calls=self.calls.views,
+            graphs=self.engine.graph_of,
+            clock=self.engine.clock,
+            keys=SqliteKeyValue(self.database, "sound"),
+        )
+        self.phone.sound = handset = Handset(config.audio, self._sound(), around)
+        phases.add(Phase.CALLS, "sound devices", handset.close, BUDGET_S)
+        await handset.start()
 
     def _reread(self, loaded: LoadedConfig) -> LoadedConfig:
         models = {name: plugin.config_model for name, plugin in self._plugins.items()}

@@ -2,7 +2,7 @@
 
     PhonedError
     ├── UsageError         the caller asked for something that cannot be (fix the request)
-    │   ├── InvalidValue       a value is malformed or out of range (InvalidValues: several)
+    │   ├── InvalidValue       a value is malformed or out of range (InvalidValues: several; UnknownDevice)
     │   ├── NotFound           no such account, call, recording, ...
     │   ├── WrongState         the thing exists, but not in a state for this verb
     │   ├── Gone               the call has ended
@@ -12,7 +12,7 @@
     │   ├── MalformedMessage   bytes that are no SIP message, or an illegal one
     │   └── DescriptionError   a session description that cannot be used (SIP 488 or 400)
     ├── UnavailableError   not now; trying later may work
-    │   ├── NotRegistered  AtCapacity  Draining  NotImplementedYet
+    │   ├── NotRegistered  AtCapacity  Draining  NotImplementedYet  SoundUnavailable
     │   └── DeadlineExceeded   an answer did not come in time
     └── InternalError      our own fault: a bug or a broken machine
 
@@ -61,6 +61,12 @@ class InvalidValues(InvalidValue):
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         super().__init__(f"{pointer}: {detail}{more}" if pointer else f"{detail}{more}", pointer=pointer)
         self.found = tuple(found)
+
+
+class UnknownDevice(InvalidValue):
+    """The machine has no sound device of that name now; the detail names those that it has."""
+
+    code = "unknown_device"
 
 
 class NotFound(UsageError):
@@ -169,6 +175,12 @@ class NotImplementedYet(UnavailableError):
     """The contract names it, this version does not have it."""
 
     code = "not_implemented"
+
+
+class SoundUnavailable(UnavailableError):
+    """No sound device can be used: none is configured, there, or willing. The detail says what to do."""
+
+    code = "sound_unavailable"
 
 
 class DeadlineExceeded(UnavailableError):

@@ -22,6 +22,9 @@ from phoned.model import (
     BridgeView,
     CallRequest,
     CallView,
+    DevicesChange,
+    DevicesView,
+    DeviceTestView,
     DoctorView,
     DtmfRequest,
     MessageRequest,
@@ -70,6 +73,16 @@ class Doctor(Protocol):
     async def examine(self) -> DoctorView: ...
 
 
+class SoundDesk(Protocol):
+    """Who has the microphone and the speaker."""
+
+    def view(self) -> DevicesView: ...
+
+    async def change(self, change: DevicesChange) -> DevicesView: ...
+
+    async def test(self) -> DeviceTestView: ...
+
+
 class Phone:
     """The object behind `PhoneControl`. Built by the daemon; finds the one concerned and passes the verb on."""
 
@@ -99,6 +112,8 @@ class Phone:
         """Set by the daemon once there is one."""
         self.wishes: KeyValue | None = None
         """Where what people wish outlasts the process; set by the daemon."""
+        self.sound: SoundDesk | None = None
+        """Set by the daemon once there is one."""
         self.leaving = False
         """The daemon stops: draining has no way back."""
 
@@ -160,6 +175,25 @@ class Phone:
     async def doctor(self) -> DoctorView:
         """See `PhoneControl`."""
         return await self._doctor.examine()
+
+    # --- sound devices
+
+    def devices(self) -> DevicesView:
+        """See `PhoneControl`."""
+        return self._handset().view()
+
+    async def change_devices(self, change: DevicesChange) -> DevicesView:
+        """See `PhoneControl`."""
+        return await self._handset().change(change)
+
+    async def test_devices(self) -> DeviceTestView:
+        """See `PhoneControl`."""
+        return await self._handset().test()
+
+    def _handset(self) -> SoundDesk:
+        if self.sound is None or self.leaving:
+            raise Draining("the daemon is starting or stopping")
+        return self.sound
 
     # --- accounts
 

@@ -20,6 +20,9 @@ from phoned.model import (
     BridgeView,
     CallRequest,
     CallView,
+    DevicesChange,
+    DevicesView,
+    DeviceTestView,
     DoctorView,
     DtmfRequest,
     MessageRequest,
@@ -80,6 +83,20 @@ class PhoneControl(Protocol):
     async def doctor(self) -> DoctorView:
         """Look at everything that a call needs, within about a minute. Raises `WrongState` while another examination
         runs."""
+        ...
+
+    def devices(self) -> DevicesView:
+        """The machine's sound devices, what the phone uses of them, and which call has them."""
+        ...
+
+    async def change_devices(self, change: DevicesChange) -> DevicesView:
+        """Other devices, volume, gain, mute, or another call in front. It lasts over restarts; a call goes on. Raises
+        `UnknownDevice`, `InvalidValue` and, for the call, `NotFound`."""
+        ...
+
+    async def test_devices(self) -> DeviceTestView:
+        """Play a tone and listen for it, within some 2 s. Raises `WrongState` while a call has the devices, and
+        `SoundUnavailable`, which says what is missing."""
         ...
 
     def accounts(self) -> tuple[AccountView, ...]: ...

@@ -11,8 +11,6 @@ from phoned.errors import NotImplementedYet
 LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/v1/calls/{c}/streams", ("POST",)),
     ("/v1/streams/{s}", ("GET", "DELETE")),
-    ("/v1/devices", ("GET", "PATCH")),
-    ("/v1/devices/test", ("POST",)),
 )
 
 

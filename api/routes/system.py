@@ -26,6 +26,7 @@ LINKS = {
     "calls": "/v1/calls",
     "recordings": "/v1/recordings",
     "network": "/v1/network",
+    "devices": "/v1/devices",
     "do_not_disturb": "/v1/do-not-disturb",
     "webhooks": "/v1/webhooks",
     "events": "/v1/events",

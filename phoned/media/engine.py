@@ -10,6 +10,7 @@ from phoned.errors import Draining, InvalidValue
 from phoned.media import codecs
 from phoned.media.clock import MediaClock
 from phoned.media.events import MediaEvent
+from phoned.media.graph import AudioGraph
 from phoned.media.identities import Identities
 from phoned.media.options import EngineOptions, SessionOptions
 from phoned.media.session import MediaSession
@@ -74,6 +75,11 @@ class MediaEngine:
 
     def _forget(self, call_id: str) -> None:
         self._sessions.pop(call_id, None)
+
+    def graph_of(self, call_id: str) -> AudioGraph | None:
+        """Sources and sinks of a call, for those that belong to no call: the machine's microphone and speaker."""
+        session = self._sessions.get(call_id)
+        return None if session is None else session.graph
 
     @property
     def sessions(self) -> int:

@@ -31,6 +31,15 @@ from phoned.model.calls import QualitySample as QualitySample
 from phoned.model.calls import Recovering as Recovering
 from phoned.model.calls import RecoveryRecord as RecoveryRecord
 from phoned.model.calls import StatsView as StatsView
+from phoned.model.devices import DeviceKind as DeviceKind
+from phoned.model.devices import DeviceRole as DeviceRole
+from phoned.model.devices import DevicesChange as DevicesChange
+from phoned.model.devices import DeviceState as DeviceState
+from phoned.model.devices import DevicesView as DevicesView
+from phoned.model.devices import DeviceTestView as DeviceTestView
+from phoned.model.devices import DeviceView as DeviceView
+from phoned.model.devices import RoleChange as RoleChange
+from phoned.model.devices import RoleView as RoleView
 from phoned.model.messages import MessageRequest as MessageRequest
 from phoned.model.messages import MessageView as MessageView
 from phoned.model.messages import SipMessageView as SipMessageView

@@ -27,6 +27,8 @@ APT = {
     "sipp": "sip-tester",
     "turnserver": "coturn",
     "linphone-daemon": "linphone-cli",
+    "pulseaudio": "pulseaudio libportaudio2 libasound2-plugins",
+    "pactl": "pulseaudio-utils",
 }
 """Which Debian packages bring a program."""
 

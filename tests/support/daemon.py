@@ -188,6 +188,8 @@ class PhonedProcess(Child):
         )
         self.arguments: Sequence[str] = ()
         """More of them for `phoned run`."""
+        self.environment: Mapping[str, str] = {}
+        """More of it."""
         self._client: httpx.Client | None = None
         self._events: EventReader | None = None
 
@@ -199,6 +201,7 @@ class PhonedProcess(Child):
             "XDG_STATE_HOME": str(self.state),
             "XDG_CONFIG_HOME": str(self.directory),
             "PYTHONUNBUFFERED": "1",
+            **self.environment,
         }
         argv = [str(executable), "run", "--config", str(self.configuration_file), *self.arguments]
         self.spawn(argv, environment=environment)

@@ -49,16 +49,17 @@ from tests.support.account_views import EPOCH as EPOCH
 from tests.support.account_views import account_view as account_view
 from tests.support.doctor import WELL
 from tests.support.fake_bridges import FakeBridges
+from tests.support.fake_devices import FakeDevices
 
 _CAUSES = {486: EndCause.BUSY, 600: EndCause.BUSY, 603: EndCause.REJECTED, 404: EndCause.NOT_FOUND}
 
 
-class FakePhone(FakeBridges):
+class FakePhone(FakeBridges, FakeDevices):
     """See the module. ``refusal`` (any `PhonedError`) is raised by the next verb that asks the far end."""
 
     def __init__(self, bus: EventBus, *, recordings_dir: Path = Path("/nonexistent"), capacity: int = 50) -> None:
-        super().__init__(bus)
-        self.bus = bus
+        FakeBridges.__init__(self, bus)
+        FakeDevices.__init__(self, bus)
         self.recordings_dir = recordings_dir
         self.capacity = capacity
         self.draining = self.disturbed_by_nobody = False

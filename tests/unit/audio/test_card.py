@@ -1,0 +1,146 @@
+"""Names and addresses of devices, with libraries that are played. Sound itself: `tests/peers/test_sound_devices.py`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from phoned.audio import card
+
+
+def alsa(name: str, inputs: int, outputs: int, api: int = 0) -> dict[str, Any]:
+    return {
+        "name": name,
+        "max_input_channels": inputs,
+        "max_output_channels": outputs,
+        "hostapi": api,
+    }
+
+
+class Library:
+    """sounddevice, as far as names go."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(
+        self, *devices: dict[str, Any], default: tuple[int, int] = (0, 0), rates: tuple[int, ...] = ()
+    ) -> None:
+        self._devices = devices
+        self.default = SimpleNamespace(device=default)
+        self.rates = rates
+        self.made: list[dict[str, Any]] = []
+
+    def query_devices(self) -> tuple[dict[str, Any], ...]:
+        return self._devices
+
+    def query_hostapis(self, index: int) -> dict[str, Any]:
+        return {"name": ("ALSA", "OSS")[index]}
+
+    def RawInputStream(self, **options: Any) -> SimpleNamespace:
+        self.made.append(options)
+        if options["samplerate"] not in self.rates:
+            raise self.PortAudioError("Invalid sample rate")
+        return SimpleNamespace(latency=0.0213, start=lambda: None, samplerate=options["samplerate"])
+
+    RawOutputStream = RawInputStream
+
+
+USB = alsa("USB Audio: - (hw:1,0)", 1, 2)
+ALL = (
+    alsa("HDA Intel PCH: ALC257 Analog (hw:0,0)", 2, 2),
+    USB,
+    alsa("USB Audio: - (hw:2,0)", 1, 2),
+    alsa("pulse", 32, 32),
+    alsa("default", 32, 32),
+    alsa("/dev/dsp", 2, 2, 1),
+)
+
+
+def test_a_card_keeps_its_name_whatever_its_number() -> None:
+    assert card.stable("USB Audio: - (hw:1,0)") == card.stable("USB Audio: - (hw:7,0)") == "USB Audio"
+    assert card.stable("Loopback (stereo)") == "Loopback (stereo)"
+    assert list(card.numbered(["a", "b", "a", "a"])) == ["a", "b", "a #2", "a #3"]
+
+
+def test_ways_to_a_sound_server_are_no_devices() -> None:
+    found = card.cards(Library(*ALL))
+    assert [one["name"] for one in found] == ["HDA Intel PCH: ALC257 Analog", "USB Audio", "USB Audio #2"]
+    assert [one["index"] for one in found] == [0, 1, 2]
+    assert found[0]["kinds"] == ["input", "output"]
+
+
+def test_a_servers_sources_and_sinks_are_devices() -> None:
+    pulse = SimpleNamespace(
+        server_info=lambda: SimpleNamespace(default_source_name="mic", default_sink_name="out"),
+        source_list=lambda: [SimpleNamespace(name="mic", description="Microphone")],
+        sink_list=lambda: [SimpleNamespace(name="out", description=None), SimpleNamespace(name="b", description="B")],
+    )
+    found = [(one["name"], one["description"], one["kinds"], one["default"]) for one in card.nodes(pulse)]
+    assert found == [
+        ("mic", "Microphone", ["input"], True),
+        ("out", "out", ["output"], True),
+        ("b", "B", ["output"], False),
+    ]
+
+
+def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PULSE_SINK", "PULSE_SOURCE", "PULSE_LATENCY_MSEC"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    library = Library(*ALL, default=(4, 4))
+    assert card.address(library, "output", "USB Audio #2") == 2
+    assert card.address(library, "input", "default") == 4
+    assert os.environ.pop("PULSE_LATENCY_MSEC") == "20"
+    assert card.address(library, "output", "alsa_output.usb") == 3
+    assert os.environ["PULSE_SINK"] == "alsa_output.usb"
+    assert os.environ["PULSE_LATENCY_MSEC"] == "25"
+    assert card.address(library, "input", "alsa_input.usb") == 3
+    assert os.environ["PULSE_SOURCE"] == "alsa_input.usb"
+    with pytest.raises(card.NoSound, match="libasound2-plugins"):
+        card.address(Library(USB), "output", "alsa_output.usb")
+    with pytest.raises(card.NoSound, match="no input device"):
+        card.address(Library(default=(-1, -1)), "input", "default")
+
+
+def test_the_first_rate_that_the_card_takes_is_used(capfd: pytest.CaptureFixture[str]) -> None:
+    library = Library(USB, rates=(44_100,))
+    card.opened(library, "input", "USB Audio", lambda *_: None)
+    assert [one["samplerate"] for one in library.made] == [48_000, 16_000, 44_100]
+    assert library.made[-1]["blocksize"] == 441
+    assert capfd.readouterr().out == '{"rate": 44100, "latency_s": 0.0213}\n'
+    with pytest.raises(card.NoSound, match="Invalid sample rate"):
+        card.opened(Library(USB), "output", "USB Audio", lambda *_: None)
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("failure", "cure"), [("ImportError", "pip install 'phoned[audio]'"), ("OSError", "apt install libportaudio2")]
+)
+def test_what_is_missing_is_said_with_its_cure(failure: str, cure: str) -> None:
+    finder = (
+        "import sys, builtins; real = builtins.__import__\n"
+        "def fake(name, *rest):\n"
+        f"    if name == 'sounddevice': raise {failure}\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = fake\n"
+        "from phoned.audio.card import main; sys.exit(main(['watch']))"
+    )
+    done = run(finder)
+    assert done.returncode == 1
+    assert cure in done.stdout
+
+
+def test_a_headless_phone_imports_no_sound_library() -> None:
+    done = run("import sys, phoned.daemon; print({'sounddevice', 'pulsectl', '_sounddevice'} & set(sys.modules))")
+    assert done.stdout == "set()\n"
