@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -55,10 +56,33 @@ def command(
     for kept in _write(path, text, secret, secret_path):
         print(f"kept the old file as {kept}", file=sys.stderr)
     print(path, flush=True)
+    if audio:
+        print(sound_found(), file=sys.stderr)
     if examine:
         _try_out(path)
     run = "phoned run" if config is None else f"phoned run --config {path}"
     print(f"written. Next: {run}", file=sys.stderr)
+
+
+def sound_found(program: Sequence[str] | None = None) -> str:
+    """What ``default`` may be replaced by, as a note; or why there is no sound yet."""
+    import asyncio
+
+    from phoned.audio.portaudio import PROGRAM, PortAudio
+    from phoned.doctor.devices import devices_of
+
+    async def look() -> str:
+        try:
+            found = await devices_of(PortAudio(program or PROGRAM))
+        except TimeoutError:
+            return "the sound libraries do not answer; 'phoned doctor' looks again"
+        if isinstance(found, str):
+            return f"no sound yet: {found}"
+        names = {kind: [one.name for one in found if kind in one.kinds] for kind in ("input", "output")}
+        told = [f"  {kind}: {', '.join(all_) or 'none'}" for kind, all_ in names.items()]
+        return "\n".join(("sound: the system's default devices; [audio] may name others:", *told))
+
+    return asyncio.run(look())
 
 
 def _try_out(path: Path) -> None:

@@ -1,10 +1,9 @@
-"""Does the audio path work on this machine: codecs, a call with ourselves, sound devices?"""
+"""Does the audio path work on this machine: codecs, a call with ourselves?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from phoned.config.schema import AudioConfig
 from phoned.doctor.chain import Chain
 from phoned.doctor.surroundings import off_loop
 from phoned.media import codecs
@@ -45,12 +44,3 @@ async def check_loopback(chain: Chain, wanted: tuple[str, ...]) -> None:
         f"a tone was heard through {names[0]}; connected in {found.connect_ms:.0f} ms,"
         f" moved to another path in {found.swap_ms:.0f} ms"
     )
-
-
-def check_devices(chain: Chain, audio: AudioConfig) -> None:
-    """The check ``audio``."""
-    wanted = dict.fromkeys(name for name in (audio.input, audio.output, audio.ring) if name != "none")
-    if not wanted:
-        chain.passed("none configured")
-    else:
-        chain.skipped(f"not run: this version has no sound devices yet ({', '.join(wanted)})")

@@ -12,7 +12,7 @@ from phoned.config.schema import Config
 from phoned.config.schema import TurnServer as TurnConfig
 from phoned.config.secrets import read_secret_file
 from phoned.config.single import AccountSettings, settings_of
-from phoned.doctor import disk, media, music, servers
+from phoned.doctor import devices, disk, media, music, servers
 from phoned.doctor.chain import Chain, Proxy
 from phoned.doctor.clock import Evidence
 from phoned.doctor.register import Registrar
@@ -60,11 +60,7 @@ def parts_without(around: Surroundings) -> list[Part]:
 def parts_of(patient: Patient, around: Surroundings, evidence: Evidence) -> list[Part]:
     """Everything but the clock, which is judged by what the others hear."""
     config = patient.config
-    room, devices = Chain("disk"), Chain("audio")
-
-    async def look_at_devices() -> None:
-        media.check_devices(devices, config.audio)
-
+    room, audio = Chain("disk"), Chain("audio")
     return [
         Part(
             title="disk",
@@ -72,7 +68,7 @@ def parts_of(patient: Patient, around: Surroundings, evidence: Evidence) -> list
             work=lambda: disk.check(room, patient.state_dir, config.media.recordings_dir, around.free_bytes),
         ),
         *_codecs(around, config.media.codecs),
-        Part(title="audio devices", chain=devices, work=look_at_devices),
+        Part(title="audio devices", chain=audio, work=lambda: devices.check(audio, config.audio, around.sound)),
         *([] if config.audio.hold_music is None else [_music(config.audio.hold_music)]),
         *(_stun(url) for url in config.media.stun),
         *(_turn(server) for server in config.media.turn),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from phoned.audio.portaudio import PortAudio
+from phoned.audio.sound import SoundSystem
 from phoned.clock import WallClock, wall_clock
 from phoned.media.codecs import libopus
 from phoned.model import AccountView
@@ -39,6 +41,7 @@ class Surroundings:
     lookup: Lookup = system_lookup
     free_bytes: Callable[[Path], int] = free_bytes
     opus_version: Callable[[], str | None] = opus_version
+    sound: Callable[[], SoundSystem] = PortAudio
     phone_runs: Callable[[Path], bool] = owner_alive
     """Whether a phone lives in this state directory. Blocks."""
     account: Callable[[str], AccountView | None] = lambda account: None

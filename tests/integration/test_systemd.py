@@ -62,6 +62,22 @@ def test_systemd_finds_no_fault_in_the_units(installed: Path, unit: str) -> None
     assert (verdict.returncode, verdict.stderr) == (0, "")
 
 
+def test_systemd_finds_no_fault_in_the_unit_of_a_session(installed: Path, tmp_path: Path) -> None:
+    unit = installed / "user" / "phoned.service"
+    unit.parent.mkdir()
+    shutil.copy(installed / "phoned-user.service", unit)
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = ["systemd-analyze", "--no-pager", "verify", "--user", "--man=no", str(unit)]
+    verdict = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert (verdict.returncode, verdict.stderr) == (0, "")
+
+
+def test_the_unit_of_a_session_keeps_the_promises_of_the_systems() -> None:
+    mine = settings("phoned-user.service")
+    for promise in ("WatchdogSec=30", "Restart=always", "RestartKillSignal=SIGUSR2", "NoNewPrivileges=yes"):
+        assert promise in mine
+
+
 @pytest.mark.parametrize("unit", SERVICES)
 @pytest.mark.parametrize("sound", [False, True], ids=["headless", "sound"])
 def test_exposure_is_at_most_one_and_a_half(installed: Path, unit: str, sound: bool) -> None:

@@ -153,3 +153,27 @@ def test_a_test_of_the_devices_hears_its_tone_across_the_room(pulse: PulseAudio,
     assert found["heard"]
     assert found["heard_hz"] == pytest.approx(1000, abs=3)
     assert found["level_dbov"] > found["quiet_dbov"] + 10
+
+
+def test_the_echo_canceller_of_the_sound_server_is_used_like_any_device(
+    pulse: PulseAudio, start_with: StartWith
+) -> None:
+    canceller = pulse.load(
+        "module-echo-cancel",
+        "source_master=mic",
+        "sink_master=speaker",
+        "source_name=mic.echo-cancel",
+        "sink_name=speaker.echo-cancel",
+        "aec_method=webrtc",
+        'aec_args="noise_suppression=0 analog_gain_control=0 digital_gain_control=0"',
+    )
+    phone = start_with(input="mic.echo-cancel", output="speaker.echo-cancel")
+    with pulse.listening("speaker") as speaker:
+        call = phone.place("alice", "milliwatt", wait="answered")
+        until(lambda: is_tone(speaker(1.0), 1004), "the far end is heard")
+        phone.verb(call, "hangup")
+        silent = phone.place("alice", "silence", wait="answered")
+        with pulse.says(440):
+            until(lambda: is_tone(record(phone, silent, 1.0)["local"], 440), "the room is heard", 20.0)
+        phone.verb(silent, "hangup")
+    pulse.unload(canceller)

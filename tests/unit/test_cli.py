@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from phoned import cli
 from phoned.cli.check_config import hidden, leaves
-from phoned.cli.init import account_id
+from phoned.cli.init import account_id, sound_found
 from phoned.config.load import load_config
 from phoned.errors import WrongState
 from phoned.store.logins import exchange_login
@@ -248,6 +248,18 @@ def test_init_asks_and_keeps_the_password_in_a_file_of_its_own(tmp_path: Path) -
     loaded = load_config(file, environ={"HOME": str(tmp_path)})
     assert loaded.config.accounts[0].aor == "sip:alice@edge.example.org"
     assert loaded.config.audio.output == "default"
+
+
+def test_init_names_the_sound_devices_or_what_is_missing() -> None:
+    kinds = '"backend": "alsa", "default": false, "description": "d"'
+    devices = f'{{"devices": [{{"name": "USB Audio", "kinds": ["input", "output"], {kinds}}}]}}'
+    for line, told in (
+        (devices, ["input: USB Audio", "output: USB Audio"]),
+        ('{"devices": []}', ["input: none"]),
+        ('{"error": "PortAudio is missing: apt install libportaudio2"}', ["no sound yet: PortAudio is missing"]),
+    ):
+        note = sound_found((sys.executable, "-c", f"print('{line}')"))
+        assert all(part in note for part in told), note
 
 
 def test_init_reads_a_password_from_stdin(tmp_path: Path) -> None:
