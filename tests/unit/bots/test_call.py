@@ -113,6 +113,7 @@ async def test_verbs_go_to_the_phone_and_what_they_raise_comes_back(scene: Scene
 
     on = await scene(script)
     await on.noted_are(True, "/file")
+    await until(lambda: on.world.phone.call(on.view.id).end is not None)
     end = on.world.phone.call(on.view.id).end
     assert end is not None
     assert end.sip_reason == "bye"
