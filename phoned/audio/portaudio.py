@@ -45,7 +45,9 @@ class _Process(asyncio.SubprocessProtocol):
 
     async def _start(self, arguments: Sequence[str]) -> None:
         try:
-            await asyncio.get_running_loop().subprocess_exec(lambda: self, *self._program, *arguments)
+            await asyncio.get_running_loop().subprocess_exec(
+                lambda: self, *self._program, *arguments, start_new_session=True
+            )
         except OSError as error:
             self._end(f"cannot be started: {error.strerror}")
 

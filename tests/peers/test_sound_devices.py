@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from phoned.audio.portaudio import PROGRAM, PortAudio
 from phoned.audio.tones import sine
-from tests.peers.conftest import StartPhone
+from tests.peers.conftest import OpenPage, StartPhone, online
 from tests.peers.harness.exchange import ExchangeProcess
-from tests.peers.harness.phone import record
+from tests.peers.harness.kamailio import Kamailio
+from tests.peers.harness.phone import ACCOUNT, account, phoned, record
 from tests.peers.harness.pulse import PulseAudio
 from tests.peers.harness.sound import Sound
 from tests.support import sound_contract
@@ -55,23 +56,35 @@ async def test_portaudio_keeps_the_contract_over_pulseaudio(pulse: PulseAudio) -
         await loudspeaker.close()
 
 
-StartWith = Callable[..., PhonedProcess]
+@pytest.fixture(scope="module")
+def daemon(pulse: PulseAudio) -> Iterator[PhonedProcess]:
+    """One phone for all of it, with a bell of its own: accounts alice and bob at an exchange in a box."""
+    audio = {"input": "mic", "output": "speaker", "ring": "bell", "fallback": ["speaker"]}
+    with ExchangeProcess() as exchange:
+        accounts = [exchange.account("alice"), exchange.account("bob")]
+        with PhonedProcess({"accounts": accounts, "audio": audio}, secrets=exchange.users) as process:
+            process.environment = pulse.environment
+            process.start()
+            until(lambda: all(one["state"] == "online" for one in process.get("/v1/accounts")["data"]), "registered")
+            until(lambda: process.get("/v1/devices")["devices"], "devices are known")
+            yield process
+            assert process.stop() == 0
 
 
 @pytest.fixture
-def start_with(pulse: PulseAudio, exchange: ExchangeProcess, start_phone: StartPhone) -> StartWith:
-    """A phone at the exchange with these sound devices."""
+def phone(daemon: PhonedProcess) -> Iterator[PhonedProcess]:
+    """The phone as it is configured, without calls."""
+    yield daemon
+    for view in daemon.get("/v1/calls?state=active")["data"]:
+        daemon.verb(view["id"], "hangup")
+    until(lambda: daemon.get("/v1/status")["calls"]["active"] == 0, "no call is up")
+    use(daemon, input={"device": None}, output={"device": None, "muted": False})
 
-    def start(*users: str, **audio: Any) -> PhonedProcess:
-        accounts = [exchange.account(user) for user in users or ("alice",)]
-        process = PhonedProcess({"accounts": accounts, "audio": audio}, secrets=exchange.users)
-        process.environment = pulse.environment
-        phone = start_phone(process)
-        until(lambda: all(one["state"] == "online" for one in phone.get("/v1/accounts")["data"]), "registered")
-        until(lambda: phone.get("/v1/devices")["devices"], "devices are known")
-        return phone
 
-    return start
+def use(phone: PhonedProcess, **order: dict[str, Any]) -> None:
+    """``PATCH /v1/devices``."""
+    answer = phone.http.patch("/v1/devices", json=order)
+    assert answer.status_code == 200, answer.text
 
 
 def is_tone(sound: Sound, frequency_hz: float) -> bool:
@@ -87,9 +100,8 @@ def uses(phone: PhonedProcess, role: str, device: str | None) -> None:
 
 
 def test_what_is_said_in_the_room_is_heard_at_the_far_end_and_the_other_way(
-    pulse: PulseAudio, start_with: StartWith
+    pulse: PulseAudio, phone: PhonedProcess
 ) -> None:
-    phone = start_with(input="mic", output="speaker")
     with pulse.says(440), pulse.listening("speaker") as heard:
         call = phone.place("alice", "echo", wait="answered")
         until(lambda: is_tone(heard(1.0), 440), "the far end gives back what the room says")
@@ -102,16 +114,17 @@ def test_what_is_said_in_the_room_is_heard_at_the_far_end_and_the_other_way(
         phone.verb(call, "hangup")
         again = phone.place("alice", "milliwatt", wait="answered")
         until(lambda: is_tone(heard(1.0), 1004), "the far end is heard")
-        phone.http.patch("/v1/devices", json={"output": {"muted": True}})
+        use(phone, output={"muted": True})
         until(lambda: heard(0.5).level_dbfs < -60, "a speaker that is mute is silent")
         phone.verb(again, "hangup")
 
 
 def test_a_speaker_that_is_pulled_out_in_a_call_is_replaced_and_used_again(
-    pulse: PulseAudio, start_with: StartWith
+    pulse: PulseAudio, phone: PhonedProcess
 ) -> None:
     headset = pulse.load("module-null-sink", "sink_name=headset", "rate=48000")
-    phone = start_with(output="headset", fallback=["speaker"])
+    until(lambda: "headset" in phone.http.get("/v1/devices").text, "the headset is known")
+    use(phone, output={"device": "headset"})
     with pulse.listening("speaker") as speaker:
         call = phone.place("alice", "milliwatt", wait="answered")
         uses(phone, "output", "headset")
@@ -131,8 +144,7 @@ def test_a_speaker_that_is_pulled_out_in_a_call_is_replaced_and_used_again(
     pulse.unload(pulse.module_of("headset"))
 
 
-def test_it_rings_on_the_bell_and_the_caller_hears_it_ring(pulse: PulseAudio, start_with: StartWith) -> None:
-    phone = start_with("alice", "bob", output="speaker", ring="bell")
+def test_it_rings_on_the_bell_and_the_caller_hears_it_ring(pulse: PulseAudio, phone: PhonedProcess) -> None:
     with pulse.listening("bell") as bell, pulse.listening("speaker") as speaker:
         call = phone.place("bob", "alice")
         incoming = phone.incoming()
@@ -143,8 +155,8 @@ def test_it_rings_on_the_bell_and_the_caller_hears_it_ring(pulse: PulseAudio, st
         until(lambda: bell(0.5).level_dbfs < -60, "the bell is silent")
 
 
-def test_a_test_of_the_devices_hears_its_tone_across_the_room(pulse: PulseAudio, start_with: StartWith) -> None:
-    phone = start_with(input="mic", output="default")
+def test_a_test_of_the_devices_hears_its_tone_across_the_room(pulse: PulseAudio, phone: PhonedProcess) -> None:
+    use(phone, output={"device": "default"})
     alone = phone.post("/v1/devices/test")
     assert (alone["output"], alone["heard"]) == ("default", False)
     air = pulse.load("module-loopback", "source=speaker.monitor", "sink=room", "latency_msec=30")
@@ -156,7 +168,7 @@ def test_a_test_of_the_devices_hears_its_tone_across_the_room(pulse: PulseAudio,
 
 
 def test_the_echo_canceller_of_the_sound_server_is_used_like_any_device(
-    pulse: PulseAudio, start_with: StartWith
+    pulse: PulseAudio, phone: PhonedProcess
 ) -> None:
     canceller = pulse.load(
         "module-echo-cancel",
@@ -167,7 +179,8 @@ def test_the_echo_canceller_of_the_sound_server_is_used_like_any_device(
         "aec_method=webrtc",
         'aec_args="noise_suppression=0 analog_gain_control=0 digital_gain_control=0"',
     )
-    phone = start_with(input="mic.echo-cancel", output="speaker.echo-cancel")
+    until(lambda: "speaker.echo-cancel" in phone.http.get("/v1/devices").text, "its devices are known")
+    use(phone, input={"device": "mic.echo-cancel"}, output={"device": "speaker.echo-cancel"})
     with pulse.listening("speaker") as speaker:
         call = phone.place("alice", "milliwatt", wait="answered")
         until(lambda: is_tone(speaker(1.0), 1004), "the far end is heard")
@@ -177,3 +190,18 @@ def test_the_echo_canceller_of_the_sound_server_is_used_like_any_device(
             until(lambda: is_tone(record(phone, silent, 1.0)["local"], 440), "the room is heard", 20.0)
         phone.verb(silent, "hangup")
     pulse.unload(canceller)
+
+
+def test_a_browser_hears_the_room_and_is_heard_in_it(
+    pulse: PulseAudio, kamailio: Kamailio, start_phone: StartPhone, open_page: OpenPage
+) -> None:
+    process = phoned(account(kamailio), audio={"input": "mic", "output": "speaker"})
+    process.environment = pulse.environment
+    own = online(start_phone(process))
+    page = open_page("bob", tone_hz=440.0)
+    with pulse.says(600), pulse.listening("speaker") as speaker:
+        call = own.place(ACCOUNT, "bob", wait="answered")
+        page.wait_flowing()
+        page.wait_until(lambda: is_tone(page.heard(1.0), 600), "hears the room")
+        until(lambda: is_tone(speaker(1.0), 440), "the room hears the page")
+        own.verb(call, "hangup")
