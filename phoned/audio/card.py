@@ -121,16 +121,20 @@ def nodes(pulse: Any) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- watching
 
 
+def server_library() -> Any:
+    """pulsectl; None without it, or without libpulse."""
+    try:
+        import pulsectl
+    except (ImportError, OSError):
+        return None
+    return pulsectl
+
+
 class Server:
     """The connection to a sound server, made again when it breaks; there may be none at all."""
 
-    def __init__(self) -> None:
-        try:
-            import pulsectl
-        except (ImportError, OSError):
-            self._pulsectl: Any = None
-        else:
-            self._pulsectl = pulsectl
+    def __init__(self, pulsectl: Any = None) -> None:
+        self._pulsectl = pulsectl or server_library()
         self._pulse: Any = None
         self._news = False
 
@@ -181,20 +185,17 @@ def kernel_cards() -> str:
         return ""
 
 
-def watch() -> None:
-    """For ever."""
-    sounddevice = library()
-    threading.Thread(target=end_with_stdin, daemon=True).start()
-    server = Server()
-    before, told, local = kernel_cards(), None, cards(sounddevice)
+def changes(sounddevice: Any, server: Server, kernel: Callable[[], str] = kernel_cards) -> Iterator[dict[str, Any]]:
+    """What there is, now and after each change, for ever."""
+    before, told, local = kernel(), None, cards(sounddevice)
     while True:
         found = {"devices": [{key: one[key] for key in one if key != "index"} for one in (*server.nodes(), *local)]}
         if found != told:
-            tell(found)
             told = found
-        while not server.wait(LOOK_S) and (now := kernel_cards()) == before:
+            yield found
+        while not server.wait(LOOK_S) and kernel() == before:
             pass
-        if (now := kernel_cards()) != before:
+        if (now := kernel()) != before:
             before = now
             sounddevice._terminate()  # PortAudio looks for devices once, when it begins
             sounddevice._initialize()
@@ -249,44 +250,48 @@ def opened(sounddevice: Any, kind: str, device: str, callback: Callable[..., Non
     raise NoSound(reason)
 
 
-def record(device: str) -> None:
-    """A microphone to stdout, until the phone has enough. What the pipe cannot hold is lost."""
-    sounddevice = library()
-    os.set_blocking(1, False)
+def until_end(source: int) -> None:
+    """Until the phone has enough."""
+    while os.read(source, 4096):
+        pass
+
+
+def record(sounddevice: Any, device: str, source: int = 0, sink: int = 1) -> None:
+    """A microphone to ``sink``, until ``source`` ends. What the pipe cannot hold is lost."""
+    os.set_blocking(sink, False)
 
     def callback(data: Any, *_: object) -> None:
         try:
-            os.write(1, bytes(data))
+            os.write(sink, bytes(data))
         except BlockingIOError:
             pass  # the phone stands still: it wants no old sound afterwards
 
     stream = opened(sounddevice, "input", device, callback)
-    assert stream.active
-    end_with_stdin()
+    until_end(source)
+    assert stream is not None  # held until here: a stream that nobody holds is closed
 
 
-def play(device: str) -> None:
-    """Stdin to a speaker."""
-    sounddevice = library()
-    os.set_blocking(1, False)
+def play(sounddevice: Any, device: str, source: int = 0, sink: int = 1) -> None:
+    """``source`` to a speaker, and to ``sink`` what became of it."""
+    os.set_blocking(sink, False)
     waiting = bytearray()
     lock = threading.Lock()
 
     def callback(out: Any, *_: object) -> None:
         with lock:
             size = min(len(out), len(waiting))
-            out[:size] = waiting[:size]
+            out[:size] = bytes(waiting[:size])
             del waiting[:size]
         out[size:] = bytes(len(out) - size)
         try:
-            os.write(1, PLAYED.pack(size // 2, (len(out) - size) // 2))
+            os.write(sink, PLAYED.pack(size // 2, (len(out) - size) // 2))
         except BlockingIOError:
-            pass
+            pass  # as above
 
     stream = opened(sounddevice, "output", device, callback)
     most = int(stream.samplerate * MOST_WAITING_S) * 2
     odd = b""
-    while data := os.read(0, 65536):
+    while data := os.read(source, 65536):
         data = odd + data
         odd = data[len(data) & ~1 :]
         with lock:
@@ -297,8 +302,7 @@ def play(device: str) -> None:
 
 def end_with_stdin() -> None:
     """Nobody listens any more: go, whatever a library is waiting for."""
-    while os.read(0, 4096):
-        pass
+    until_end(0)
     os._exit(0)
 
 
@@ -306,13 +310,16 @@ def main(arguments: list[str]) -> int:
     """The program."""
     verb, device = arguments[0], arguments[1] if len(arguments) > 1 else "default"
     try:
+        sounddevice = library()
         match verb:
             case "watch":
-                watch()
+                threading.Thread(target=end_with_stdin, daemon=True).start()
+                for found in changes(sounddevice, Server()):
+                    tell(found)
             case "input":
-                record(device)
+                record(sounddevice, device)
             case "output":
-                play(device)
+                play(sounddevice, device)
     except NoSound as error:
         tell({"error": str(error)})
         return 1

@@ -31,13 +31,20 @@ class Library:
     def __init__(
         self, *devices: dict[str, Any], default: tuple[int, int] = (0, 0), rates: tuple[int, ...] = ()
     ) -> None:
-        self._devices = devices
+        self.devices = devices
+        self.begun = 0
         self.default = SimpleNamespace(device=default)
         self.rates = rates
         self.made: list[dict[str, Any]] = []
 
     def query_devices(self) -> tuple[dict[str, Any], ...]:
-        return self._devices
+        return self.devices
+
+    def _terminate(self) -> None:
+        """Before it begins anew."""
+
+    def _initialize(self) -> None:
+        self.begun += 1
 
     def query_hostapis(self, index: int) -> dict[str, Any]:
         return {"name": ("ALSA", "OSS")[index]}
@@ -116,6 +123,133 @@ def test_the_first_rate_that_the_card_takes_is_used(capfd: pytest.CaptureFixture
     assert capfd.readouterr().out == '{"rate": 44100, "latency_s": 0.0213}\n'
     with pytest.raises(card.NoSound, match="Invalid sample rate"):
         card.opened(Library(USB), "output", "USB Audio", lambda *_: None)
+
+
+class Pulse:
+    """pulsectl, with a server that can be taken away."""
+
+    class PulseError(Exception):
+        pass
+
+    class PulseLoopStop(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.there = True
+        self.sinks = ["speaker"]
+        self.events: list[str] = []
+        """What the server says next: an event, or that it goes."""
+        self.closed = 0
+
+    def Pulse(self, name: str, connect: bool) -> Pulse:
+        return self
+
+    def connect(self, autospawn: bool) -> None:
+        if not self.there:
+            raise self.PulseError("refused")
+
+    def event_mask_set(self, *masks: str) -> None:
+        assert masks == ("sink", "source", "server")
+
+    def event_callback_set(self, callback: Any) -> None:
+        self._callback = callback
+
+    def event_listen(self, timeout: float) -> None:
+        if not self.events:
+            return
+        if self.events.pop(0) == "goes":
+            self.there = False
+            raise self.PulseError("gone")
+        with pytest.raises(self.PulseLoopStop):
+            self._callback(None)
+
+    def server_info(self) -> SimpleNamespace:
+        return SimpleNamespace(default_source_name="", default_sink_name="speaker")
+
+    def source_list(self) -> list[SimpleNamespace]:
+        return []
+
+    def sink_list(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name, description=name) for name in self.sinks]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def names(found: dict[str, Any]) -> list[str]:
+    return [one["name"] for one in found["devices"]]
+
+
+def test_changes_of_server_and_cards_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card, "LOOK_S", 0.0)
+    library, pulse, kernel = Library(USB), Pulse(), ["one"]
+    told = card.changes(library, card.Server(pulse), lambda: kernel[0])
+    assert names(next(told)) == ["speaker", "USB Audio"]
+    pulse.events = ["news", "news"]
+    pulse.sinks = ["speaker", "headset"]
+    assert names(next(told)) == ["speaker", "headset", "USB Audio"]
+    pulse.events = ["goes"]
+    assert names(next(told)) == ["USB Audio"]
+    assert pulse.closed
+    pulse.there = True
+    assert names(next(told)) == ["speaker", "headset", "USB Audio"]
+    library.devices, kernel[0] = (), "two"
+    assert names(next(told)) == ["speaker", "headset"]
+    assert library.begun == 1
+
+
+def test_without_a_server_cards_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card, "LOOK_S", 0.0)
+    monkeypatch.setattr(card, "server_library", lambda: None)
+    kernel = iter(["a", "a", "a", "b", "b", "b"])
+    library = Library(USB)
+    told = card.changes(library, card.Server(), lambda: next(kernel))
+    assert names(next(told)) == ["USB Audio"]
+    library.devices = ()
+    assert names(next(told)) == []
+
+
+def ends() -> tuple[tuple[int, int], tuple[int, int]]:
+    """Two pipes, the first with an end already."""
+    return os.pipe(), os.pipe()
+
+
+def test_a_microphone_goes_to_the_pipe_and_what_does_not_fit_is_lost() -> None:
+    (source, feeder), (reader, sink) = ends()
+    os.close(feeder)
+    library = Library(USB, rates=(48_000,))
+    card.record(library, "USB Audio", source, sink)
+    hear = library.made[-1]["callback"]
+    hear(b"ab" * 480, 480, None, None)
+    for _ in range(100):
+        hear(b"ab" * 480, 480, None, None)  # nobody reads
+    assert os.read(reader, 960) == b"ab" * 480
+    for end in (source, reader, sink):
+        os.close(end)
+
+
+def test_a_speaker_takes_whole_samples_drops_the_oldest_and_tells_what_it_missed() -> None:
+    (source, feeder), (reader, sink) = ends()
+    os.write(feeder, b"\1" * 49_001)
+    os.write(feeder, b"\2")
+    os.close(feeder)
+    library = Library(USB, rates=(48_000,))
+    card.play(library, "USB Audio", source, sink)
+    fill = library.made[-1]["callback"]
+    out = bytearray(48_000)
+    fill(memoryview(out), 24_000, None, None)
+    assert (out[0], out[-1]) == (1, 2)  # half a second; what was more is gone from the front
+    fill(memoryview(out), 24_000, None, None)
+    assert not any(out)
+    assert os.read(reader, 16) == card.PLAYED.pack(24_000, 0) + card.PLAYED.pack(0, 24_000)
+    for _ in range(10_000):
+        fill(memoryview(out)[:2], 1, None, None)  # nobody reads
+    for end in (source, reader, sink):
+        os.close(end)
+
+
+def test_the_kernels_cards_are_text_or_nothing() -> None:
+    assert isinstance(card.kernel_cards(), str)
 
 
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
