@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from phoned.bots.door import Door
 from phoned.bots.mailbox import Mailbox
-from phoned.errors import Gone
+from phoned.errors import Gone, PhonedError
 from phoned.events import Event
 from phoned.model import CallState, CallView, PlayRequest
 from phoned.service import PhoneControl
@@ -30,6 +30,8 @@ class BotCall:
     def __init__(self, view: CallView, door: Door, mailbox: Mailbox) -> None:
         self.view = view
         """The call, as it was when something of it was last told."""
+        self.taken = view.direction == "out" or view.state is CallState.ACTIVE
+        """It is the bot's: an incoming call is when the bot has answered it, and may be somebody else's before."""
         self.kept = False
         self._door = door
         self._mailbox = mailbox
@@ -59,6 +61,7 @@ class BotCall:
             await self.do(lambda phone: phone.answer(self.id))
         else:
             await self._until(lambda: self.view.state is CallState.ACTIVE)
+        self.taken = True
 
     async def audio(self, rate: int = 16_000, *, both: bool = False) -> AudioPort:
         """Its sound, at 8, 16, 24 or 48 kHz: iterate it to hear, `write` to it to speak. Closed with the bot's call."""
@@ -80,7 +83,13 @@ class BotCall:
             over = playback.id in self._over
         finally:
             if not (over or self.ended):
-                await self.do(lambda phone: phone.control_playback(playback.id, "stop"))
+                await self._stop(playback.id)
+
+    async def _stop(self, playback: str) -> None:
+        try:
+            await self.do(lambda phone: phone.control_playback(playback, "stop"))
+        except PhonedError:
+            pass  # it ended, or the call did, meanwhile
 
     async def digits(self, count: int = 1, *, timeout_s: float = 10.0, end: str = "#") -> str:
         """Up to ``count`` digits, also those pressed before it was asked for them; fewer after ``timeout_s`` without

@@ -133,17 +133,16 @@ class Runner:
         except PhonedError:
             pass  # it is over already
 
-    def _done(self, call: str, *, kept: bool) -> None:
-        """The bot is done with a call. On the phone's loop."""
+    def _done(self, call: str, *, leave: bool) -> None:
+        """The bot is done with a call; ``leave`` it as it is. On the phone's loop."""
         self._calls.pop(call, None)
-        if self._config.on_close == "hangup" and not kept and self._thread is not None:
+        if self._config.on_close == "hangup" and not leave and self._thread is not None:
             self._tasks.spawn("hangup", self._hang_up(call))
 
     async def _hang_up(self, call: str) -> None:
         phone = self._context.phone
         try:
-            if phone.call(call).answered_at is not None:  # one that rings may be somebody else's
-                await phone.hangup(call)
+            await phone.hangup(call)
         except PhonedError as error:
             log.warning("bot %s: %s: %s", self._name, call, error.detail)
 
@@ -199,7 +198,7 @@ class _Thread:
             log.exception("bot %s crashed in %s", self._name, call.id)
         finally:
             call.close()
-            door.tell(lambda: self._done(call.id, kept=call.kept))
+            door.tell(lambda: self._done(call.id, leave=call.kept or not call.taken))
 
     def _wind_up(self) -> None:
         async def close() -> None:

@@ -108,6 +108,34 @@ async def test_a_call_that_it_did_not_answer_goes_on_ringing() -> None:
         assert world.phone.call(view.id).state is ACTIVE
 
 
+async def test_a_call_that_somebody_else_answered_is_not_hung_up() -> None:
+    done = threading.Event()
+
+    async def talk(call: BotCall, config: BotConfig) -> None:
+        try:
+            with pytest.raises(errors.WrongState):
+                await call.do(lambda phone: phone.answer(call.id))
+        finally:
+            done.set()
+
+    phone = FakePhone(EventBus(MemoryEventLog(), node="n"))
+    async with bot_world(talk, phone=phone) as world:
+        view = await phone.remote_calls()
+        await phone.answer(view.id)
+        await until(done.is_set)
+        await until(lambda: not world.runner._calls)
+        assert phone.call(view.id).state is ACTIVE
+
+
+async def test_an_outgoing_call_is_given_up_with_its_bot() -> None:
+    async def talk(call: BotCall, config: BotConfig) -> None:
+        raise ZeroDivisionError("a bug")
+
+    async with bot_world(talk) as world:
+        request = CallRequest(account="front", to="2", tags={"bot": "doorman"})
+        await world.call(lambda view: view.state is ENDED, await world.phone.place_call(request))
+
+
 async def test_it_can_leave_a_call_up() -> None:
     async def talk(call: BotCall, config: BotConfig) -> None:
         await call.answer()
