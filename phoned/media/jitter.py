@@ -7,8 +7,8 @@ sound.
 The sender's timestamps are the clock: ``_due`` is the timestamp of the sound that comes next. A hole in the sequence
 numbers is loss, and lasts as long as the timestamps say; a hole in the timestamps alone is silence (DTX, or digits in
 between). The *delay* of a packet is measured against the fastest packet of the last seconds, so it is what the buffer
-adds, in seconds. It is kept within one tick below the *target*: the spread of 98 % of these packets, plus one tick; on
-a path that loses packets whose copies are in the next one, plus one more, so that the next one is there in time.
+adds, in seconds. It is kept within one tick below the *target*: the spread of 98 % of these packets and a little, plus
+one tick; on a path that loses packets whose copies are in the next one, plus one more, so that this one is there then.
 It changes where nobody hears it: at the start of a talk spurt, or by one frame in silence; loudly only when it is far
 too long.
 """
@@ -33,6 +33,7 @@ _LOSSY_REVIEWS = 20
 _CONCEAL_TICKS = 10
 """Concealed ticks in a row on an empty buffer before plain silence."""
 _SLACK_S = 0.005
+_ROUNDING_S = 0.001
 _LOUD_EXCESS_S = 0.06
 """This much above the target, a frame is dropped although it is heard."""
 _EARLY_S = 0.1
@@ -278,8 +279,8 @@ class JitterBuffer:
             self._lost_before, self._lossy = self.lost, _LOSSY_REVIEWS
         elif self._lossy:
             self._lossy -= 1
-        wait_s = 2 * TICK_S + _SLACK_S if self._lossy and self._copies else TICK_S
-        self.target_s = min(self._max_s, max(self._min_s, spread + wait_s))
+        wait_s = 2 * TICK_S if self._lossy and self._copies else TICK_S
+        self.target_s = min(self._max_s, max(self._min_s, spread + wait_s + _SLACK_S))
 
     # -- out
 
@@ -430,7 +431,8 @@ class JitterBuffer:
             elif excess > _SLACK_S:
                 self._excess = 1
             else:
-                self._excess = -1 if self._most < self.target_s - TICK_S - _SLACK_S else 0
+                # a depth below the spread of the packets is heard at once: no slack on this side
+                self._excess = -1 if self._most < self.target_s - TICK_S - _ROUNDING_S else 0
             self._least, self._most = float("inf"), 0.0
         if len(self._packets) == 1:
             return False

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +30,8 @@ from tests.support.netns import CORE_ADDRESS, SEGMENTS, Lab, why_not
 
 PEERS = ("phoned", "baresip", "aiortc")
 RTT_MS = 20.0
+LATE_MS = 10.0
+"""A clock that ticks later than that in one of a hundred cases tells of the machine, not of the path."""
 SETTLE_S = 8.0
 """Reports of loss come every five seconds; a jitter buffer needs some, too."""
 BARESIP_BITRATE, BARESIP_LOSS_PCT = 36_000, 10
@@ -73,6 +75,11 @@ class Taken:
     delay_change_ms: list[float] = field(default_factory=list)
     mouth_to_ear_ms: list[float] = field(default_factory=list)
     tick_lateness_ms: list[float] = field(default_factory=list)
+
+    def add(self, other: Taken) -> None:
+        """The samples of another round."""
+        for each in fields(self):
+            getattr(self, each.name).extend(getattr(other, each.name))
 
 
 class Caller(Protocol):
@@ -189,8 +196,9 @@ def note(taken: Taken, pcm: bytes, rate: int, listened_s: float) -> heard.Qualit
     return quality
 
 
-def run(condition: Condition, peers: Sequence[str], seconds: float, taken: dict[tuple[str, str], Taken]) -> None:
+def run(condition: Condition, peers: Sequence[str], seconds: float) -> dict[str, Taken]:
     """One condition, all peers at once, in a lab of their own."""
+    taken: dict[str, Taken] = {}
     with Lab(start_on="wifi", rtt_ms=RTT_MS) as lab, ExitStack() as stack:
         callers: dict[str, Caller] = {}
         for peer in peers:
@@ -212,7 +220,21 @@ def run(condition: Condition, peers: Sequence[str], seconds: float, taken: dict[
             caller.listen()
         time.sleep(seconds)
         for peer, caller in callers.items():
-            caller.take(taken.setdefault((condition.name, peer), Taken()), time.monotonic() - began)
+            listened_s = time.monotonic() - began
+            caller.take(taken.setdefault(peer, Taken()), listened_s)
+    return taken
+
+
+def run_undisturbed(condition: Condition, peers: Sequence[str], seconds: float, tries: int) -> dict[str, Taken]:
+    """`run` until the machine let the clock of phoned tick in time; the last try counts whatever it was like."""
+    taken = run(condition, peers, seconds)
+    for _ in range(tries - 1):
+        late_ms = max(taken["phoned"].tick_lateness_ms, default=0.0) if "phoned" in taken else 0.0
+        if late_ms < LATE_MS:
+            break
+        progress(f"  the machine was busy: ticks came {late_ms:g} ms late (p99); again")
+        taken = run(condition, peers, seconds)
+    return taken
 
 
 def report_all(
@@ -249,6 +271,7 @@ def parse() -> argparse.Namespace:
     parser = arguments("what a call sounds like on a bad path")
     parser.add_argument("--seconds", type=float, help="listened to per condition and round (32, quick 16)")
     parser.add_argument("--rounds", type=int, default=1, help="how often all conditions are measured in turn (1)")
+    parser.add_argument("--tries", type=int, default=3, help="a condition is repeated on a busy machine (3)")
     parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated: phoned,baresip,aiortc")
     parser.add_argument("--conditions", help=f"comma-separated: {','.join(each.name for each in CONDITIONS)}")
     options = parser.parse_args()
@@ -280,12 +303,13 @@ def main() -> None:
         for condition in options.conditions:
             progress(f"round {number + 1} of {options.rounds}: {condition.name}")
             try:
-                run(condition, peers, options.seconds, taken)
+                found = run_undisturbed(condition, peers, options.seconds, options.tries)
             except (RuntimeError, TimeoutError, OSError) as error:
                 progress(f"  {error}")
-            for peer in peers:
-                one = taken.get((condition.name, peer))
-                if one is not None and one.pesq:
+                continue
+            for peer, one in found.items():
+                taken.setdefault((condition.name, peer), Taken()).add(one)
+                if one.pesq:
                     progress(f"  {peer}: PESQ {sorted(one.pesq)[len(one.pesq) // 2]:.2f}, gaps {one.gap_ms_per_s}")
     report_all(report, taken, options.conditions, peers)
     report.publish(as_json=options.json)

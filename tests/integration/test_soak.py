@@ -23,6 +23,8 @@ LIFE_S = (4.0, 40.0)
 SAMPLE_S = 2.0
 GROWTH_MB = 6.0
 """Between the second fifth of the time and the last: what the allocator may do."""
+POOLS = 3
+"""Threads that pools of a fixed size may still have to make: one at the first work that finds none idle."""
 ORDERS = ("hold", "unhold", "mute", "unmute", "dtmf", "record", "play")
 
 
@@ -100,6 +102,6 @@ def test_twenty_calls_come_and_go_and_nothing_grows() -> None:
         )
         assert len(ended) == len(until)
         assert growth <= GROWTH_MB
-        assert max(one.threads for one in late) <= max(one.threads for one in early)
+        assert max(one.threads for one in late) <= max(one.threads for one in early) + POOLS
         assert max(one.descriptors for one in late) <= max(one.descriptors for one in early) + 4
-        assert after.threads <= max(one.threads for one in early)
+        assert after.threads <= max(one.threads for one in early) + POOLS
