@@ -9,7 +9,19 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from phoned.model import AccountState, CallState, Cause, DeviceKind, DeviceState, Direction, EndCause, MediaState, Party
+from phoned.model import (
+    AccountState,
+    CallState,
+    Cause,
+    DeviceKind,
+    DeviceState,
+    Direction,
+    EndCause,
+    MediaState,
+    Party,
+    StreamProtocolName,
+    StreamState,
+)
 from phoned.store.tokens import Scope
 
 T = TypeVar("T")
@@ -237,6 +249,20 @@ class DeviceTest(Answer):
     heard_hz: float | None
     level_dbov: float
     quiet_dbov: float
+
+
+class Stream(Answer):
+    """``url`` without its query."""
+
+    id: str
+    call: str
+    url: str
+    protocol: StreamProtocolName
+    sample_rate: int
+    state: StreamState
+    sent_ms: int = Field(description="Sound of the call that the bot was sent.")
+    played_ms: int = Field(description="Sound of the bot that was played.")
+    queued_ms: int = Field(description="Sound of the bot that waits to be played.")
 
 
 class Recording(Answer):

@@ -24,6 +24,7 @@ SUBJECTS: dict[str, type[Answer]] = {
     "network": answers.Network,
     "playback": answers.Playback,
     "recording": answers.Recording,
+    "stream": answers.Stream,
     "webhook": hooks.Webhook,
 }
 Plane = Literal["signalling", "media", "both"]
@@ -103,6 +104,13 @@ EVENTS: dict[str, Fields] = {
     "recording.finished": {},
     "recording.failed": _needs(detail=str),
     "recording.recovered": {},
+    "stream.connecting": {},
+    "stream.started": {},
+    "stream.mark": _needs(name=str, played=bool),
+    "stream.overflow": _needs(direction=Literal["from_bot", "to_bot"], dropped_ms=Count),
+    "stream.reconnecting": _needs(n=Annotated[int, Field(ge=1)], next_in_s=Seconds, detail=str),
+    "stream.stopped": _needs(detail=str),
+    "stream.failed": _needs(detail=str),
     "network.changed": _needs(reasons=list[str], generation=Count),
     "device.added": {},
     "device.removed": _needs(role=DeviceRole | None),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from api.bots import pattern
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -20,7 +22,8 @@ class ApiConfig(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     rate_per_s: Annotated[float, Field(gt=0, le=10_000)] = 50
-    stream_urls: tuple[str, ...] = ()
+    stream_urls: tuple[Annotated[str, AfterValidator(pattern)], ...] = ()
+    """Bots that the scope ``media`` may have dialled."""
 
     @field_validator("host")
     @classmethod

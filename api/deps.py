@@ -48,6 +48,8 @@ class Services:
     idempotency: Idempotency
     twilio: Callable[[], TwilioAccount | None]
     """The account of ``[twilio]``, while there is one."""
+    stream_urls: tuple[str, ...] = ()
+    """Patterns of the bots that others than an administrator may have dialled."""
     streams: set[Closable] = field(default_factory=set)
     stopping: bool = False
     keepalive_s: float = 15.0

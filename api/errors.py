@@ -53,6 +53,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "A URL given over the API reaches public addresses over https; others need to be listed in [network]"
         " allow_private. What the configuration file names is not held to this.",
     ),
+    "stream_url_not_allowed": (
+        403,
+        "Bot not allowed",
+        "Without the scope admin only bots that [api] stream_urls lists are dialled.",
+    ),
     "not_found": (404, "Not found", "There is no such thing, or no longer."),
     "method_not_allowed": (405, "Method not allowed", "The Allow header lists the methods that this path has."),
     "request_timeout": (408, "Request too slow", "The head of a request has 10 s to arrive, its body 30 s."),

@@ -73,6 +73,18 @@ PLAYBACK: dict[str, Any] = {
     "position_s": 1.2,
 }
 
+STREAM: dict[str, Any] = {
+    "id": "str_01939f2ac0f27d218f0a1b2c3d4e5f60",
+    "call": _CALL,
+    "url": "wss://bot.example.org/ws",
+    "protocol": "twilio",
+    "sample_rate": 8000,
+    "state": "started",
+    "sent_ms": 4200,
+    "played_ms": 1800,
+    "queued_ms": 640,
+}
+
 RECORDING: dict[str, Any] = {
     "id": _RECORDING,
     "call": _CALL,
@@ -186,6 +198,7 @@ ANSWERS: Mapping[str, dict[str, Any]] = {
     "Playback": PLAYBACK,
     "Recording": RECORDING,
     "Stats": STATS,
+    "Stream": STREAM,
     "Ticket": TICKET,
 }
 """By the name of the model in `api.answers`."""

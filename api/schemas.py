@@ -23,6 +23,7 @@ from pydantic_core import CoreSchema
 
 from phoned.config.accounts import AccountConfig
 from phoned.config.single import MAX_PASSWORD
+from phoned.config.stream import StreamOrder
 from phoned.errors import NotImplementedYet
 from phoned.model import (
     CallRequest,
@@ -162,12 +163,17 @@ class Dtmf(Body):
 class OnAnswer(Body):
     """One step for when media flows: exactly one member."""
 
-    model_config = _examples({"play": {"file": "welcome.wav"}}, {"dtmf": "12ww#"}, {"record": {}})
+    model_config = _examples(
+        {"play": {"file": "welcome.wav"}},
+        {"dtmf": "12ww#"},
+        {"record": {}},
+        {"stream": {"url": "wss://bot.example.org/ws"}},
+    )
 
     play: Play | None = None
     dtmf: Digits | Dtmf | None = None
     record: Record | None = None
-    stream: dict[str, object] | None = None
+    stream: StreamOrder | None = None
 
     @model_validator(mode="after")
     def _one_step(self) -> Self:
@@ -187,8 +193,10 @@ class OnAnswer(Body):
                 return DtmfRequest(digits=digits)
             case OnAnswer(record=Record() as record):
                 return record.value()
+            case OnAnswer(stream=StreamOrder() as stream):
+                return stream.value()
             case _:
-                raise NotImplementedYet("streams are not built yet")
+                raise AssertionError("exactly one step is given")
 
 
 class PlaceCall(Body):

@@ -30,7 +30,7 @@ from phoned.store.tokens import TokenStore
 log = logging.getLogger(__name__)
 
 PING_S = 20.0
-CHANGEABLE = frozenset({"allowed_hosts", "allowed_origins", "rate_per_s"})
+CHANGEABLE = frozenset({"allowed_hosts", "allowed_origins", "rate_per_s", "stream_urls"})
 """What of ``[api]`` may be another thing without a restart."""
 
 
@@ -69,6 +69,7 @@ class RunningApi:
             audit=context.audit,
             webhooks=lambda: context.webhooks,
             idempotency=idempotency,
+            stream_urls=self._config.stream_urls,
             twilio=lambda: context.twilio,
         )
         version = context.phone.status().version
@@ -97,6 +98,7 @@ class RunningApi:
         if self._gate is not None and self.services is not None:
             self._gate.policy = self._policy()
             self.services.access.rate.change(config.rate_per_s)
+            self.services.stream_urls = config.stream_urls
         return list(kept)
 
     async def stop(self, budget_s: float) -> None:

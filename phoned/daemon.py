@@ -63,6 +63,7 @@ from phoned.store.journal import SqliteJournal
 from phoned.store.keyvalue import SqliteKeyValue
 from phoned.store.lock import StateLock
 from phoned.store.outbox import SqliteOutbox
+from phoned.stream import StreamRuntime
 from phoned.tasks import Tasks
 from phoned.trace import SipTrace
 from phoned.transport.dialer import WebSocketDialer
@@ -122,6 +123,10 @@ class ServiceContext:
     def offer_webhooks(self, control: WebhookControl | None) -> None:
         """See `Context`."""
         self.offers.webhooks = control
+
+    def offer_streams(self, runtime: StreamRuntime | None) -> None:
+        """See `Context`."""
+        self.phone.dials_bots(runtime)
 
     @property
     def twilio(self) -> TwilioAccount | None:

@@ -38,12 +38,15 @@ from phoned.model import (
     RecordRequest,
     ReloadView,
     StatsView,
+    Step,
+    StreamRequest,
+    StreamView,
     TraceView,
     Wait,
 )
 from phoned.recovery.proxies import Mode
 from phoned.service import KeyValue
-from phoned.stream import AudioPort
+from phoned.stream import AudioPort, StreamRuntime
 
 DO_NOT_DISTURB = "do_not_disturb"
 """Its key among the wishes."""
@@ -267,9 +270,11 @@ class Phone:
         """See `PhoneControl`."""
         return self._calls.view(call)
 
-    async def answer(self, call: str) -> CallView:
+    async def answer(self, call: str, then: tuple[Step, ...] = ()) -> CallView:
         """See `PhoneControl`."""
-        return await self._live(call).answer()
+        live = self._live(call)
+        live.audio.then(then)
+        return await live.answer()
 
     async def reject(self, call: str, code: int = 486, reason: str | None = None) -> CallView:
         """See `PhoneControl`."""
@@ -358,6 +363,22 @@ class Phone:
     def audio_port(self, call: str, rate: int = 16000, *, both: bool = False) -> AudioPort:
         """See `PhoneControl`."""
         return self._live(call).audio.port(rate, both=both)
+
+    def dials_bots(self, runtime: StreamRuntime | None) -> None:
+        """A service that does it has come, or gone."""
+        self._calls.streams.offer(runtime)
+
+    async def stream(self, call: str, request: StreamRequest) -> StreamView:
+        """See `PhoneControl`."""
+        return await self._live(call).audio.streams.start(request)
+
+    def stream_view(self, stream: str) -> StreamView:
+        """See `PhoneControl`."""
+        return self._calls.streams.link(stream).view()
+
+    async def stop_stream(self, stream: str) -> None:
+        """See `PhoneControl`."""
+        self._calls.streams.link(stream).stop()
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView:
         """See `PhoneControl`."""

@@ -36,10 +36,13 @@ from phoned.model import (
     RecordRequest,
     ReloadView,
     StatsView,
+    Step,
+    StreamRequest,
+    StreamView,
     TraceView,
     Wait,
 )
-from phoned.stream import AudioPort
+from phoned.stream import AudioPort, StreamRuntime
 from phoned.twilio import TwilioAccount
 from phoned.urls import UrlGuard
 from phoned.webhook import Outbox, WebhookControl
@@ -151,7 +154,9 @@ class PhoneControl(Protocol):
         """Raises `NotFound`."""
         ...
 
-    async def answer(self, call: str) -> CallView: ...
+    async def answer(self, call: str, then: tuple[Step, ...] = ()) -> CallView:
+        """Say 200 to an incoming call, and do ``then`` once media flows."""
+        ...
 
     async def reject(self, call: str, code: int = 486, reason: str | None = None) -> CallView: ...
 
@@ -213,6 +218,19 @@ class PhoneControl(Protocol):
 
     async def end_bridge(self, bridge: str) -> BridgeView:
         """Each of its calls goes on alone. Repeating it changes nothing. Raises `NotFound`."""
+        ...
+
+    async def stream(self, call: str, request: StreamRequest) -> StreamView:
+        """Dial a bot that hears the call and speaks in it; returns before it has answered. Raises `NotFound`, `Gone`,
+        `WrongState`, `InvalidValue`, `Denied`, `AtCapacity`, `UnavailableError`."""
+        ...
+
+    def stream_view(self, stream: str) -> StreamView:
+        """Raises `NotFound`."""
+        ...
+
+    async def stop_stream(self, stream: str) -> None:
+        """Take the bot off the call, which goes on; one that is over stays as it is. Raises `NotFound`."""
         ...
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView: ...
@@ -304,6 +322,10 @@ class Context(Protocol):
 
     def offer_webhooks(self, control: WebhookControl | None) -> None:
         """For the service that has them: from now on (None: no longer)."""
+        ...
+
+    def offer_streams(self, runtime: StreamRuntime | None) -> None:
+        """For the service that dials bots: from now on (None: no longer)."""
         ...
 
     @property

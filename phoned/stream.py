@@ -1,11 +1,13 @@
-"""A call's sound for programs, as protocols: what a bot holds (`AudioPort`)."""
+"""A call's sound for programs, as protocols: what a bot in this process holds (`AudioPort`), and who dials bots
+elsewhere (`StreamRuntime`)."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, Self
 
-from phoned.model import Frame
+from phoned.model import CallView, Frame, StreamRequest, StreamView
 
 
 class AudioPort(Protocol):
@@ -58,4 +60,38 @@ class AudioPort(Protocol):
 
     def close(self) -> None:
         """Detach from the call, which goes on."""
+        ...
+
+
+class StreamLink(Protocol):
+    """One bot on one call. It ends with its port."""
+
+    def view(self) -> StreamView: ...
+
+    @property
+    def request(self) -> StreamRequest: ...
+
+    @property
+    def over(self) -> bool:
+        """Stopped or failed."""
+        ...
+
+    def dtmf(self, digit: str, duration_ms: int) -> None:
+        """The far end pressed a key."""
+        ...
+
+    def stop(self) -> None:
+        """End it; the call goes on."""
+        ...
+
+
+class StreamRuntime(Protocol):
+    """What the streams service offers."""
+
+    async def check(self, request: StreamRequest) -> None:
+        """Whether a bot could be dialled so. Raises `InvalidValue`, `Denied`, `UnavailableError`."""
+        ...
+
+    def open(self, request: StreamRequest, call: CallView, port: AudioPort, on_over: Callable[[], None]) -> StreamLink:
+        """Begin to dial, for a request that has an id. ``on_over`` is called once."""
         ...

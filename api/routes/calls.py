@@ -15,6 +15,8 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from api import answers
+from api.access import Principal
+from api.bots import permit
 from api.deps import Api, Caller, Route, Services, answer, answer_page
 from api.description import problems
 from api.schemas import CallId, PlaceCall
@@ -30,6 +32,7 @@ PLACING = problems(
     "not_found",
     "destination_denied",
     "emergency_disabled",
+    "stream_url_not_allowed",
     "idempotency_mismatch",
     "not_registered",
     "at_capacity",
@@ -42,9 +45,12 @@ PLACING = problems(
 router = APIRouter(prefix="/v1/calls", route_class=Route, tags=["calls"])
 
 
-def placing(api: Services, body: PlaceCall) -> Callable[[str | None], Awaitable[str]]:
+def placing(api: Services, caller: Principal, body: PlaceCall) -> Callable[[str | None], Awaitable[str]]:
     """The act of placing this call under an id, for `Idempotency.once`."""
     body.value(None)  # what is wrong with it is told before anything is kept
+    for step in body.on_answer:
+        if step.stream is not None:
+            permit(caller, step.stream, api.stream_urls)
 
     async def place(id_: str | None) -> str:
         return (await api.phone.place_call(body.value(id_), body.wait)).id
@@ -61,7 +67,7 @@ async def place(
     key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
 ) -> Response:
     """Call somebody. Returns at once, or with ``wait`` when it rings or is answered (a refusal is a 502 then)."""
-    placed = placing(api, body)
+    placed = placing(api, caller, body)
     if key is None:
         return _created(api.phone.call(await placed(None)))
     call, replayed = await api.idempotency.once(caller.id, key, await request.body(), new_id("call"), placed)
@@ -75,7 +81,7 @@ async def place_as(
     api: Api, caller: Caller, request: Request, call: Annotated[CallId, Path()], body: PlaceCall
 ) -> Response:
     """Call somebody under an id of the client's choice. Repeated with the same body, the call as it is now."""
-    id_, replayed = await api.idempotency.once("", call, await request.body(), call, placing(api, body))
+    id_, replayed = await api.idempotency.once("", call, await request.body(), call, placing(api, caller, body))
     view = api.phone.call(id_)
     return answer(view) if replayed else _created(view)
 

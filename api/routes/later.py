@@ -8,10 +8,7 @@ from fastapi.responses import Response
 from api.deps import Route
 from phoned.errors import NotImplementedYet
 
-LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("/v1/calls/{c}/streams", ("POST",)),
-    ("/v1/streams/{s}", ("GET", "DELETE")),
-)
+LATER: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 async def not_built() -> Response:

@@ -80,5 +80,9 @@ class Admission:
             self._signaling.answer(event.session)
         elif decision.action == "answer":
             call.answer_later(decision.after_s)
+        elif decision.action == "stream":
+            bot = decision.rule.bot() if decision.rule is not None else None
+            call.audio.then((bot.value(trusted=True),) if bot is not None else ())
+            call.answer_later(decision.after_s)
         elif decision.action == "reject":
             call.timers.answer(decision.after_s, lambda: call.reject(decision.code, None))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from phoned.audio.port import AudioPort
 from phoned.calls.ports import CallMedia, CallSignaling
+from phoned.calls.streams import CallStreams, StreamDesk
 from phoned.errors import InvalidValue, NotFound, PhonedError
 from phoned.events import EventBus
 from phoned.ids import new_id
@@ -28,6 +29,7 @@ from phoned.model import (
     RecordingView,
     RecordRequest,
     Step,
+    StreamRequest,
 )
 from phoned.sip.events import InfoReceived
 from phoned.tasks import Tasks
@@ -68,6 +70,7 @@ class CallAudio:
         bus: EventBus,
         tasks: Tasks,
         on_answer: tuple[Step, ...],
+        desk: StreamDesk,
     ) -> None:
         self._call = call
         self._media = session
@@ -77,6 +80,7 @@ class CallAudio:
         self._steps = on_answer
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
+        self.streams = CallStreams(call, desk, self._stream_port)
         self._speaking = False
         """As it was told."""
         self.bridge: str | None = None
@@ -95,6 +99,13 @@ class CallAudio:
         """What a program hears and says with."""
         self._call.require_media("hear")
         return self._media.port(rate, both=both)
+
+    def _stream_port(self, request: StreamRequest) -> AudioPort:
+        return self.port(request.sample_rate, both=request.tracks == "both")
+
+    def then(self, steps: tuple[Step, ...]) -> None:
+        """Do this, too, once media flows."""
+        self._steps = (*self._steps, *steps)
 
     async def play(self, request: PlayRequest) -> PlaybackView:
         """Play a file or a tone to the far end."""
@@ -220,6 +231,7 @@ class CallAudio:
             case media.CodecChanged() | media.PathChanged():
                 self._call.publish("call.updated")
             case media.DtmfReceived():
+                self.streams.dtmf(event.digit, event.duration_ms)
                 self._call.publish("call.dtmf", digit=event.digit, duration_ms=event.duration_ms, method=event.method)
             case media.VoiceTurned():
                 self._on_voice(event.speaking)
@@ -259,6 +271,8 @@ class CallAudio:
                         await self.record(step)
                     case DtmfRequest():
                         self.dtmf(step)
+                    case StreamRequest():
+                        await self.streams.start(step)
             except PhonedError as error:
                 log.warning("%s: on_answer step failed: %s", self._call.id, error.detail)
                 self._call.publish("call.updated", on_answer_failed=error.detail)

@@ -23,6 +23,7 @@ from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.calls.redial import Redial
 from phoned.calls.repair import MediaRepair, RepairContext
 from phoned.calls.states import LEGAL
+from phoned.calls.streams import StreamDesk
 from phoned.calls.timers import CallTimers
 from phoned.calls.waiters import Waiters
 from phoned.clock import WallClock, in_ms, wall_clock
@@ -67,6 +68,7 @@ class Call:
         media: Callable[[Callable[[MediaEvent], None]], CallMedia],
         bus: EventBus,
         repair: RepairContext,
+        streams: StreamDesk,
         on_ended: Callable[[Call], None],
         on_closed: Callable[[Call], None],
         on_changed: Callable[[Call], None] = lambda call: None,
@@ -87,7 +89,7 @@ class Call:
         self._on_closed = on_closed
         self._tasks = Tasks(call_id, self._on_crash)
         self._media = media(self._on_media_event)
-        self.audio = CallAudio(self, self._media, signaling, bus, self._tasks, on_answer)
+        self.audio = CallAudio(self, self._media, signaling, bus, self._tasks, on_answer, streams)
         self._negotiation = Negotiation(self._media, signaling, self._tasks, on_unusable=self.on_unusable)
         self.changes = Modifications(self, self._media, signaling, self._negotiation)
         self._outage = Outage(self, clock)
@@ -146,6 +148,7 @@ class Call:
             hold=replace(view.hold, local=self.changes.held),
             media=media,
             recovering=None if self.ended else self._outage.recovering,
+            streams=self.audio.streams.ids,
             recordings=self.audio.recording_ids,
         )
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from phoned.clock import rfc3339
 from phoned.errors import InvalidValue
 from phoned.ids import made_at
-from phoned.model import Direction, Peer
+from phoned.model import Direction, OnClose, Peer, StreamProtocolName, StreamRequest, StreamTracks
 
 VERSION = 1
 
@@ -53,6 +53,8 @@ class JournalEntry:
     """Ids of all recordings of this call."""
     recording: tuple[Channels, ...] = ()
     """Of each recording that runs: it is to go on, in a file of its own."""
+    streams: tuple[StreamRequest, ...] = ()
+    """Bots on the call, to be dialled again. Their headers may be secret: nobody but us reads the journal."""
     max_duration_s: float | None = None
     bridge: str | None = None
     """The bridge that it is in."""
@@ -76,6 +78,7 @@ def encode(entry: JournalEntry) -> str:
         moment = getattr(entry, name)
         values[name] = None if moment is None else rfc3339(moment)
     values["peer"] = [entry.peer.uri, entry.peer.number, entry.peer.display_name]
+    values["streams"] = [asdict(stream) for stream in entry.streams]
     values["dialog"] = None if entry.dialog is None else dict(entry.dialog)
     return json.dumps(values, separators=(",", ":"), sort_keys=True)
 
@@ -117,8 +120,23 @@ def _entry(values: Mapping[str, Any]) -> JournalEntry:
         muted=_instance(values["muted"], bool),
         recordings=tuple(map(_text, _instance(values["recordings"], list))),
         recording=tuple(_one_of(each, Channels) for each in _instance(values["recording"], list)),
+        streams=tuple(map(_stream, _instance(values.get("streams", []), list))),
         max_duration_s=None if limit is None else float(limit),
         bridge=_bridge(values.get("bridge")),  # entries of versions that had no bridges lack it
+    )
+
+
+def _stream(values: Any) -> StreamRequest:
+    return StreamRequest(
+        url=_text(values["url"]),
+        protocol=_one_of(values["protocol"], StreamProtocolName),
+        sample_rate=_instance(values["sample_rate"], int),
+        tracks=_one_of(values["tracks"], StreamTracks),
+        parameters=_texts(values["parameters"]),
+        headers=_texts(values["headers"]),
+        on_close=_one_of(values["on_close"], OnClose),
+        trusted=_instance(values["trusted"], bool),
+        id=_text(values["id"]),
     )
 
 

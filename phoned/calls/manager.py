@@ -28,6 +28,7 @@ from phoned.calls.quality import QualityReports
 from phoned.calls.repair import RepairContext, RepairPolicy
 from phoned.calls.restore import Circumstances, as_told, steps_of, take_up
 from phoned.calls.rounds import Rounds
+from phoned.calls.streams import StreamDesk
 from phoned.calls.transfers import Transfers
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import IncomingRule
@@ -98,6 +99,7 @@ class CallManager:
         self._by_session: dict[str, Call] = {}
         self.ended = ended or EndedCalls(clock=clock)
         self.quality = QualityReports(self._up, clock=clock)
+        self.streams = StreamDesk()
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
         self.transfers = Transfers(signaling=signaling, accounts=accounts, policy=policy, place=self._new_outgoing)
         self.bridges = Bridges(bus, clock)
@@ -302,6 +304,7 @@ class CallManager:
             signaling=self._signaling,
             media=lambda on_event: self._media(account, call_id, on_event, continues=continues),
             bus=self._bus,
+            streams=self.streams,
             repair=RepairContext(
                 line=AccountLine(lambda: self._accounts(account)),
                 rounds=self._rounds,

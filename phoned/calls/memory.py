@@ -70,7 +70,7 @@ class CallMemory:
         self._on_changed = on_changed
         self._confirmed = False
         self._comeback: Comeback | None = None
-        changes.on_wish = audio.on_changed = self.changed
+        changes.on_wish = audio.on_changed = audio.streams.on_changed = self.changed
 
     # --- to be remembered
 
@@ -105,6 +105,7 @@ class CallMemory:
             muted=view.muted,
             recordings=view.recordings,
             recording=tuple(each.channels for each in self._audio.recordings() if each.state == "recording"),
+            streams=self._audio.streams.running(),
             max_duration_s=call.timers.longest_s,
             bridge=self._audio.bridge,
         )

@@ -17,7 +17,7 @@ from phoned.calls.ports import CallSignaling
 from phoned.errors import DescriptionError, PhonedError
 from phoned.events import CallsTold
 from phoned.media.continuation import Continuation
-from phoned.model import Peer, RecordRequest
+from phoned.model import Peer, RecordRequest, Step
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +95,10 @@ def _entry_of(view: Mapping[str, Any]) -> JournalEntry | None:
         return None
 
 
-def steps_of(entry: JournalEntry) -> tuple[RecordRequest, ...]:
-    """What is to be done once the media flows: recordings that ran go on, in files of their own."""
-    return tuple(RecordRequest(channels=channels) for channels in entry.recording)
+def steps_of(entry: JournalEntry) -> tuple[Step, ...]:
+    """What is to be done once the media flows: bots are dialled again, recordings that ran go on, in files of their
+    own."""
+    return (*entry.streams, *(RecordRequest(channels=channels) for channels in entry.recording))
 
 
 def _session_of(entry: JournalEntry, around: Circumstances, signaling: CallSignaling) -> str | None:

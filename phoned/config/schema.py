@@ -14,7 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from phoned.config.accounts import AccountConfig, RecoveryConfig, TlsConfig
+from phoned.config.stream import Parameters, SampleRate, StreamOrder, StreamUrl
 from phoned.config.types import Count, Flag, FromFile, FromState, Number, PositiveSeconds, Seconds, SecretFile, Table
+from phoned.model import OnClose, StreamProtocolName, StreamTracks
 
 __all__ = [
     "AccountConfig",
@@ -129,15 +131,33 @@ class IncomingRule(Table):
     action: Literal["ring", "answer", "reject", "stream"] = "ring"
     after_s: Seconds = 0
     code: RefusalStatus = 486
-    url: str | None = None
-    protocol: Literal["twilio", "l16"] = "twilio"
-    on_close: Literal["hangup", "keep", "reconnect"] = "hangup"
+    url: StreamUrl | None = None
+    """Of the bot that the call is given to. The rest as in `StreamOrder`."""
+    protocol: StreamProtocolName = "twilio"
+    sample_rate: SampleRate = 8000
+    tracks: StreamTracks = "inbound"
+    parameters: Parameters = Field(default_factory=dict)
+    on_close: OnClose = "hangup"
 
     @model_validator(mode="after")
     def _stream_has_url(self) -> Self:
         if (self.action == "stream") != (self.url is not None):
             raise ValueError('url goes with action = "stream", and that needs it')
+        self.bot()
         return self
+
+    def bot(self) -> StreamOrder | None:
+        """Whom the call is given to, if a bot."""
+        if self.url is None:
+            return None
+        return StreamOrder(
+            url=self.url,
+            protocol=self.protocol,
+            sample_rate=self.sample_rate,
+            tracks=self.tracks,
+            parameters=self.parameters,
+            on_close=self.on_close,
+        )
 
 
 class DialConfig(Table):

@@ -51,11 +51,17 @@ from phoned.model.network import RouteView as RouteView
 from phoned.model.phone import PhoneStatus as PhoneStatus
 from phoned.model.sound import DtmfRequest as DtmfRequest
 from phoned.model.sound import Frame as Frame
+from phoned.model.sound import OnClose as OnClose
 from phoned.model.sound import PlaybackView as PlaybackView
 from phoned.model.sound import PlayRequest as PlayRequest
 from phoned.model.sound import RecordingView as RecordingView
 from phoned.model.sound import RecordRequest as RecordRequest
 from phoned.model.sound import Step as Step
+from phoned.model.sound import StreamProtocolName as StreamProtocolName
+from phoned.model.sound import StreamRequest as StreamRequest
+from phoned.model.sound import StreamState as StreamState
+from phoned.model.sound import StreamTracks as StreamTracks
+from phoned.model.sound import StreamView as StreamView
 from phoned.model.states import AccountState as AccountState
 from phoned.model.states import CallState as CallState
 from phoned.model.states import Cause as Cause

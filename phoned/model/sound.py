@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from phoned.model.states import DtmfMethod
+
+StreamProtocolName = Literal["twilio", "l16"]
+StreamTracks = Literal["inbound", "both"]
+OnClose = Literal["hangup", "keep", "reconnect"]
+StreamState = Literal["connecting", "started", "reconnecting", "stopped", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +69,42 @@ class DtmfRequest:
     gap_ms: int = 60
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRequest:
+    """A bot to be dialled, that hears a call and speaks in it."""
+
+    url: str
+    """``ws://`` or ``wss://``."""
+    protocol: StreamProtocolName = "twilio"
+    sample_rate: int = 8000
+    tracks: StreamTracks = "inbound"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """For the bot to read."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of the upgrade; they may hold secrets."""
+    on_close: OnClose = "hangup"
+    trusted: bool = False
+    """The URL stands in the configuration file: it may lead anywhere."""
+    id: str | None = None
+    """Of a stream that an earlier process had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamView:
+    """A bot on a call. ``url`` without its query, where secrets stand. Times since the stream began: what the bot was
+    sent, and what of its sound was played and waits to be."""
+
+    id: str
+    call: str
+    url: str
+    protocol: StreamProtocolName
+    sample_rate: int
+    state: StreamState
+    sent_ms: int = 0
+    played_ms: int = 0
+    queued_ms: int = 0
+
+
 class Frame(NamedTuple):
     """20 ms of a call: mono int16, native endian, at the rate of whoever takes it."""
 
@@ -72,5 +114,5 @@ class Frame(NamedTuple):
     """What it is told, for those who asked for both."""
 
 
-Step = PlayRequest | RecordRequest | DtmfRequest
+Step = PlayRequest | RecordRequest | DtmfRequest | StreamRequest
 """One thing to do when media flows (``on_answer``)."""

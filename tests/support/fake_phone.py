@@ -42,6 +42,9 @@ from phoned.model import (
     RecordRequest,
     ReloadView,
     StatsView,
+    Step,
+    StreamRequest,
+    StreamView,
     TraceView,
     Wait,
 )
@@ -81,6 +84,13 @@ class FakePhone(FakeBridges, FakeDevices):
         self._calls: dict[str, CallView] = {}
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
+        self.streams: dict[str, StreamView] = {}
+        self.dialled: list[StreamRequest] = []
+        """Bots that were asked for."""
+        self.undiallable: errors.PhonedError | None = None
+        """Why no bot can be."""
+        self.then: tuple[Step, ...] = ()
+        """What was to be done after the last answer."""
         self.ports: list[AudioPort] = []
         """Every port that was asked for."""
         self._refused: dict[str, errors.Refused] = {}
@@ -315,7 +325,8 @@ class FakePhone(FakeBridges, FakeDevices):
             raise errors.NotFound(f"no call {call!r}")
         return self._calls[call]
 
-    async def answer(self, call: str) -> CallView:
+    async def answer(self, call: str, then: tuple[Step, ...] = ()) -> CallView:
+        self.then = then
         self._in_state(call, CallState.RINGING, direction="in")
         return await self._answered(call)
 
@@ -375,6 +386,32 @@ class FakePhone(FakeBridges, FakeDevices):
         self._in_state(call, CallState.ACTIVE)
         self.ports.append(AudioPort(16000, rate, both=both))
         return self.ports[-1]
+
+    async def stream(self, call: str, request: StreamRequest) -> StreamView:
+        active = self._in_state(call, CallState.ACTIVE)
+        if self.undiallable is not None:
+            raise self.undiallable
+        view = StreamView(
+            id=new_id("str"),
+            call=call,
+            url=request.url,
+            protocol=request.protocol,
+            sample_rate=request.sample_rate,
+            state="connecting",
+        )
+        self.streams[view.id] = view
+        self.dialled.append(request)
+        await self._change("call.updated", call, streams=(*active.streams, view.id))
+        self.bus.publish("stream.connecting", stream=view)
+        return view
+
+    def stream_view(self, stream: str) -> StreamView:
+        if stream not in self.streams:
+            raise errors.NotFound(f"no stream {stream!r}")
+        return self.streams[stream]
+
+    async def stop_stream(self, stream: str) -> None:
+        self.streams[stream] = dataclasses.replace(self.stream_view(stream), state="stopped")
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView:
         self._in_state(call, CallState.ACTIVE)

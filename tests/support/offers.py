@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from phoned.daemon import Offers
 from phoned.errors import UnavailableError
+from phoned.stream import StreamRuntime
 from phoned.twilio import TwilioAccount
 from phoned.webhook import WebhookControl
 
@@ -15,6 +16,8 @@ class Offering:
     """The part of `phoned.service.Context` that passes on what others offer."""
 
     offers: Offers = field(default_factory=Offers)
+    runtime: StreamRuntime | None = None
+    """Who dials bots."""
 
     @property
     def webhooks(self) -> WebhookControl:
@@ -24,6 +27,9 @@ class Offering:
 
     def offer_webhooks(self, control: WebhookControl | None) -> None:
         self.offers.webhooks = control
+
+    def offer_streams(self, runtime: StreamRuntime | None) -> None:
+        self.runtime = runtime
 
     @property
     def twilio(self) -> TwilioAccount | None:

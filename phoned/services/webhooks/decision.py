@@ -1,6 +1,7 @@
 """What a receiver's answer to ``call.incoming`` says about the call. PURE.
 
-``{"action":"answer"}`` takes it, ``{"action":"reject","code":486}`` refuses it. Any other body decides nothing.
+``{"action":"answer"}`` takes it, with ``"stream":{...}`` for a bot; ``{"action":"reject","code":486}`` refuses it. Any
+other body decides nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Literal
+
+from pydantic import ValidationError
+
+from phoned.config.stream import StreamOrder
+from phoned.model import StreamRequest
 
 MAX_BODY = 4096
 """Bytes of an answer that are read at all."""
@@ -20,6 +26,8 @@ class Decision:
 
     action: Literal["answer", "reject"]
     code: int = BUSY_HERE
+    stream: StreamRequest | None = None
+    """The bot that is given the call once it is answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +51,12 @@ def read_decision(body: bytes) -> Decision | Unusable | None:
         return None
     match found["action"]:
         case "answer" if found.get("stream") is not None:
-            return Unusable(
-                why="answering with a stream is not built yet; answer without it and add the bot by the API"
-            )
+            try:
+                return Decision(action="answer", stream=StreamOrder.model_validate(found["stream"]).value())
+            except ValidationError as error:
+                first = error.errors(include_url=False, include_input=False)[0]
+                where = ".".join(map(str, ("stream", *first["loc"])))
+                return Unusable(why=f"{where}: {first['msg']}")
         case "answer":
             return Decision(action="answer")
         case "reject":

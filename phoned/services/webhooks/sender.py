@@ -15,6 +15,7 @@ from typing import Any
 import httpcore
 
 from phoned.errors import DeadlineExceeded, PhonedError, UnavailableError
+from phoned.services.tls import system_tls
 from phoned.services.webhooks.config import SCHEMES
 from phoned.services.webhooks.decision import MAX_BODY
 from phoned.services.webhooks.values import Answer
@@ -103,7 +104,7 @@ class Sender:
 
     async def _pool(self, scheme: str, trusted: bool) -> httpcore.AsyncConnectionPool:
         if scheme == "https" and self._tls is None:
-            self._tls = await asyncio.to_thread(_tls)  # reads the certificates of the system
+            self._tls = await asyncio.to_thread(system_tls)
         if (scheme, trusted) not in self._pools:
             self._pools[scheme, trusted] = httpcore.AsyncConnectionPool(
                 ssl_context=self._tls,
@@ -112,12 +113,6 @@ class Sender:
                 network_backend=GuardedBackend(self._guard, scheme, trusted),
             )
         return self._pools[scheme, trusted]
-
-
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _header(response: httpcore.Response, name: bytes) -> str | None:

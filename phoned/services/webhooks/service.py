@@ -168,7 +168,7 @@ class WebhooksService:
     async def _carry_out(self, webhook: str, call: str, decision: Decision) -> None:
         try:
             if decision.action == "answer":
-                await self._context.phone.answer(call)
+                await self._context.phone.answer(call, (decision.stream,) if decision.stream is not None else ())
             else:
                 await self._context.phone.reject(call, decision.code)
         except PhonedError as error:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from api.schemas import Dtmf, OnAnswer, PlaceCall, Play, Record, Reject, Tag
 from phoned.errors import NotImplementedYet
-from phoned.model import CallRequest, DtmfRequest, PlayRequest, RecordRequest
+from phoned.model import CallRequest, DtmfRequest, PlayRequest, RecordRequest, StreamRequest
 
 CALL: dict[str, Any] = {"account": "front", "to": "200"}
 
@@ -133,8 +133,20 @@ def test_a_playback_has_one_source(body: dict[str, Any]) -> None:
 def test_what_is_in_the_contract_but_not_built_says_so() -> None:
     with pytest.raises(NotImplementedYet):
         Play(url="https://example.org/a.wav").value()
-    with pytest.raises(NotImplementedYet):
-        OnAnswer(stream={"url": "ws://bot"}).value()
+
+
+def test_a_bot_is_a_step_that_is_looked_at() -> None:
+    step = OnAnswer.model_validate({"stream": {"url": "ws://bot", "on_close": "keep"}})
+    assert step.value() == StreamRequest(url="ws://bot", on_close="keep")
+    wrong: list[dict[str, object]] = [
+        {},
+        {"url": "http://bot"},
+        {"url": "ws://bot", "sample_rate": 16000},
+        {"url": "ws://bot", "id": "x"},
+    ]
+    for bad in wrong:
+        with pytest.raises(ValidationError):
+            OnAnswer.model_validate({"stream": bad})
 
 
 @pytest.mark.parametrize(

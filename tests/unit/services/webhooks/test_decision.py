@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phoned.model import StreamRequest
 from phoned.services.webhooks.decision import MAX_BODY, Decision, Unusable, read_decision
 
 
@@ -14,6 +15,10 @@ from phoned.services.webhooks.decision import MAX_BODY, Decision, Unusable, read
     [
         (b'{"action":"answer"}', Decision(action="answer")),
         (b' {"action":"answer","stream":null} ', Decision(action="answer")),
+        (
+            b'{"action":"answer","stream":{"url":"wss://bot/ws","on_close":"keep"}}',
+            Decision(action="answer", stream=StreamRequest(url="wss://bot/ws", on_close="keep")),
+        ),
         (b'{"action":"reject"}', Decision(action="reject", code=486)),
         (b'{"action":"reject","code":603}', Decision(action="reject", code=603)),
         (b"", None),
@@ -30,7 +35,9 @@ def test_what_a_body_says(body: bytes, decision: Decision | None) -> None:
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b'{"action":"answer","stream":{"url":"wss://bot"}}', "stream is not built yet"),
+        (b'{"action":"answer","stream":{"url":"https://bot"}}', "stream.url: "),
+        (b'{"action":"answer","stream":{"url":"wss://bot","protocol":"morse"}}', "stream.protocol: "),
+        (b'{"action":"answer","stream":7}', "stream: "),
         (b'{"action":"reject","code":200}', "400 to 699"),
         (b'{"action":"reject","code":"486"}', "400 to 699"),
         (b'{"action":"reject","code":true}', "400 to 699"),
