@@ -43,8 +43,6 @@ from phoned.model import (
     ReloadView,
     StatsView,
     Step,
-    StreamRequest,
-    StreamView,
     TraceView,
     Wait,
 )
@@ -53,16 +51,18 @@ from tests.support.account_views import account_view as account_view
 from tests.support.doctor import WELL
 from tests.support.fake_bridges import FakeBridges
 from tests.support.fake_devices import FakeDevices
+from tests.support.fake_streams import FakeStreams
 
 _CAUSES = {486: EndCause.BUSY, 600: EndCause.BUSY, 603: EndCause.REJECTED, 404: EndCause.NOT_FOUND}
 
 
-class FakePhone(FakeBridges, FakeDevices):
+class FakePhone(FakeBridges, FakeDevices, FakeStreams):
     """See the module. ``refusal`` (any `PhonedError`) is raised by the next verb that asks the far end."""
 
     def __init__(self, bus: EventBus, *, recordings_dir: Path = Path("/nonexistent"), capacity: int = 50) -> None:
         FakeBridges.__init__(self, bus)
         FakeDevices.__init__(self, bus)
+        FakeStreams.__init__(self)
         self.recordings_dir = recordings_dir
         self.capacity = capacity
         self.draining = self.disturbed_by_nobody = False
@@ -84,11 +84,6 @@ class FakePhone(FakeBridges, FakeDevices):
         self._calls: dict[str, CallView] = {}
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
-        self.streams: dict[str, StreamView] = {}
-        self.dialled: list[StreamRequest] = []
-        """Bots that were asked for."""
-        self.undiallable: errors.PhonedError | None = None
-        """Why no bot can be."""
         self.then: tuple[Step, ...] = ()
         """What was to be done after the last answer."""
         self.ports: list[AudioPort] = []
@@ -386,32 +381,6 @@ class FakePhone(FakeBridges, FakeDevices):
         self._in_state(call, CallState.ACTIVE)
         self.ports.append(AudioPort(16000, rate, both=both))
         return self.ports[-1]
-
-    async def stream(self, call: str, request: StreamRequest) -> StreamView:
-        active = self._in_state(call, CallState.ACTIVE)
-        if self.undiallable is not None:
-            raise self.undiallable
-        view = StreamView(
-            id=new_id("str"),
-            call=call,
-            url=request.url,
-            protocol=request.protocol,
-            sample_rate=request.sample_rate,
-            state="connecting",
-        )
-        self.streams[view.id] = view
-        self.dialled.append(request)
-        await self._change("call.updated", call, streams=(*active.streams, view.id))
-        self.bus.publish("stream.connecting", stream=view)
-        return view
-
-    def stream_view(self, stream: str) -> StreamView:
-        if stream not in self.streams:
-            raise errors.NotFound(f"no stream {stream!r}")
-        return self.streams[stream]
-
-    async def stop_stream(self, stream: str) -> None:
-        self.streams[stream] = dataclasses.replace(self.stream_view(stream), state="stopped")
 
     async def play(self, call: str, request: PlayRequest) -> PlaybackView:
         self._in_state(call, CallState.ACTIVE)
