@@ -23,6 +23,13 @@ def test_ids_sort_by_time_and_carry_version_and_variant() -> None:
     assert len(new_id("call")) == len("call_") + 32
 
 
+def test_ids_of_one_millisecond_sort_as_they_were_made_and_so_do_those_of_a_clock_that_is_set_back_a_little() -> None:
+    made = [uuid7(now_ms=5_000 - number % 3) for number in range(10_000)]
+    assert made == sorted(set(made))
+    assert all((one.version, one.variant) == (7, "specified in RFC 4122") for one in made)
+    assert uuid7(now_ms=1_000) < made[0], "a clock that was wrong for long is believed when it is put right"
+
+
 def test_wall_time_is_written_in_utc_with_milliseconds() -> None:
     assert rfc3339(datetime(2026, 11, 20, 1, 2, 3, 456789, UTC)) == "2026-11-20T01:02:03.456Z"
     moment = in_ms(datetime(2026, 11, 20, 1, 2, 3, 456789, UTC))
