@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from api.facade import refused
-from api.twiml import read_twiml
-from phoned.errors import NotImplementedYet
+from api.twiml import BAD_DOCUMENT, read_twiml
+from phoned.config.stream import StreamOrder
 from phoned.model import AccountView, CallRequest, CallState, CallView, DtmfRequest, EndCause
 from phoned.twilio import call_sid
+
+log = logging.getLogger(__name__)
 
 STATUSES = ("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled")
 _LIVE: Mapping[CallState, str] = {
@@ -110,9 +115,6 @@ def request_of(form: Mapping[str, str], accounts: Sequence[AccountView]) -> Call
     if len(to) > MAX_TO or not to.isprintable() or to.startswith("client:"):
         raise refused("'To' is neither a number nor a SIP address.", 21211)
     timeout_s = _seconds(form, "Timeout", MAX_TIMEOUT_S)
-    if "Twiml" in form:
-        read_twiml(form["Twiml"])
-        raise NotImplementedYet("streams are not built yet")
     digits = form.get("SendDigits", "").replace("W", "ww")
     if not _DIGITS.issuperset(digits) or len(digits) > 128:
         raise refused("'SendDigits' has 0-9 * # A-D, w (half a second) and W (one second), 128 at the most.", 20001)
@@ -123,6 +125,20 @@ def request_of(form: Mapping[str, str], accounts: Sequence[AccountView]) -> Call
         max_duration_s=_seconds(form, "TimeLimit", MAX_DURATION_S),
         on_answer=(DtmfRequest(digits=digits),) if digits else (),
     )
+
+
+def order_of(form: Mapping[str, str]) -> StreamOrder | None:
+    """The bot that ``Twiml`` connects a new call to. Raises `ProblemError`."""
+    if "Twiml" not in form:
+        return None
+    found = read_twiml(form["Twiml"])
+    if found.passed_over:
+        log.info("not understood of the TwiML of a call: %s", ", ".join(found.passed_over))
+    try:
+        return StreamOrder(url=found.url, parameters=dict(found.parameters))
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise refused(f"The <Stream> of 'Twiml': {first['loc'][0]}: {first['msg']}.", BAD_DOCUMENT) from None
 
 
 def _account(from_: str, accounts: Sequence[AccountView]) -> str:

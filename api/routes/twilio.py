@@ -6,6 +6,7 @@ Absent (404) without ``[twilio]``. It is Twilio's to describe: no word of it in 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -14,11 +15,12 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from starlette.requests import Request
 
-from api.deps import Api, Route, Services, answer, listed
+from api.bots import permit
+from api.deps import Api, Caller, Route, Services, answer, listed
 from api.errors import ProblemError, problem
 from api.facade import PREFIX, read_form, refused
 from api.routes.calls import place_of, read_cursor, write_cursor
-from api.twilio_calls import KNOWN, STATUSES, call_document, own_numbers, parties, request_of, status_of
+from api.twilio_calls import KNOWN, STATUSES, call_document, order_of, own_numbers, parties, request_of, status_of
 from phoned.errors import InvalidValue, NotFound
 from phoned.model import CallState, CallView
 from phoned.plain import dumps
@@ -51,11 +53,16 @@ def _document(api: Services, account: str, call: CallView) -> dict[str, Any]:
 
 
 @router.post("/Calls.json")
-async def place(api: Api, account: str, request: Request) -> Response:
-    """A new call. There is no TwiML to be fetched: ``Url`` and what else is not known is passed over."""
+async def place(api: Api, caller: Caller, account: str, request: Request) -> Response:
+    """A new call, with the bot that ``Twiml`` connects it to, if `[api] stream_urls` lists that. No TwiML is fetched:
+    ``Url`` and what else is not known is passed over."""
     _check(api, account)
     form = read_form(await request.body())
     asked = request_of(form, api.phone.accounts())
+    order = order_of(form)
+    if order is not None:
+        permit(caller, order, api.stream_urls)
+        asked = replace(asked, on_answer=(*asked.on_answer, order.value()))
     unknown = sorted(form.keys() - KNOWN)
     if unknown:
         log.info("a call was placed over Twilio's API; not used of it: %s", ", ".join(unknown)[:256])

@@ -18,13 +18,12 @@ from phoned.services.streams.protocols import new_protocol
 from phoned.tasks import Tasks
 from phoned.twilio import call_of_sid, call_sid, stream_sid
 from tests.peers.conftest import StartPhone, show
-from tests.peers.harness.bots import PipecatBot, Serializer, run_client, twilio_variables
+from tests.peers.harness.bots import ACCOUNT_SID, TOKEN, PipecatBot, Serializer, run_client, twilio_variables
 from tests.peers.harness.exchange import ExchangeProcess
 from tests.peers.harness.sound import Sound
 from tests.support.child import free_ports, until
 from tests.support.daemon import PhonedProcess
 
-ACCOUNT_SID, TOKEN = "AC" + "4f" * 16, "9c1d2b7a53e84f06a1c5d9e2b8f70413"
 SPOKEN_HZ, BOT_HZ = 440.0, 700.0
 INFO = StreamInfo(
     id="str_" + "5e" * 16,

@@ -9,7 +9,7 @@ import pytest
 
 from phoned.config.types import Secret
 from phoned.errors import NotRegistered
-from phoned.model import CallState
+from phoned.model import CallState, DtmfRequest, StreamRequest
 from phoned.twilio import TwilioAccount, call_sid
 from tests.integration.api.conftest import Running
 
@@ -172,6 +172,25 @@ async def test_without_an_account_there_is_nothing(running: Running) -> None:
         response = await client.get(f"{CALLS}.json")
         assert told(response) == (404, 20404)
         assert "[twilio]" in response.json()["message"]
+
+
+class TestBots:
+    @pytest.fixture
+    def api_config(self) -> dict[str, Any]:
+        return {"stream_urls": ["wss://bots.example.org/*"]}
+
+    async def test_twiml_connects_a_call_to_a_bot_that_is_listed(
+        self, running: Running, client: httpx.AsyncClient
+    ) -> None:
+        def twiml(host: str) -> dict[str, str]:
+            document = f"<Response><Connect><Stream url='wss://{host}/ws'/></Connect></Response>"
+            return {"To": "200", "From": "front", "SendDigits": "1", "Twiml": document}
+
+        assert (await client.post(f"{CALLS}.json", data=twiml("bots.example.org"))).status_code == 201
+        (placed,) = running.phone.placed
+        assert placed.on_answer == (DtmfRequest(digits="1"), StreamRequest(url="wss://bots.example.org/ws"))
+        assert told(await client.post(f"{CALLS}.json", data=twiml("other.example.org"))) == (403, 20003)
+        assert len(running.phone.placed) == 1
 
 
 class TestRate:

@@ -20,6 +20,7 @@ from tests.support.child import Child, missing
 BOTS = Path(__file__).parent.parent / "bots"
 ENVIRONMENTS = Path(__file__).resolve().parents[3] / "build" / "bots"
 INSTALL_S = 600
+ACCOUNT_SID, TOKEN = "AC" + "4f" * 16, "9c1d2b7a53e84f06a1c5d9e2b8f70413"
 Serializer = Literal["twilio", "vonage"]
 
 

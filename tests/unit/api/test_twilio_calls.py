@@ -9,8 +9,8 @@ import pytest
 
 from api.errors import ProblemError
 from api.facade import as_twilio
-from api.twilio_calls import STATUSES, call_document, own_numbers, parties, request_of, status_of
-from phoned.model import CallRequest, CallState, CallView, DtmfRequest, EndCause, EndView, Peer
+from api.twilio_calls import STATUSES, call_document, order_of, own_numbers, parties, request_of, status_of
+from phoned.model import CallRequest, CallState, CallView, DtmfRequest, EndCause, EndView, Peer, StreamRequest
 from tests.support.fake_phone import account_view
 
 CREATED = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -128,7 +128,6 @@ def test_twilios_fields_mean_what_they_mean_there() -> None:
         ({"To": "200", "From": "front", "Timeout": "1.5"}, 20001),
         ({"To": "200", "From": "front", "TimeLimit": "9999999"}, 20001),
         ({"To": "200", "From": "front", "SendDigits": "1x"}, 20001),
-        ({"To": "200", "From": "front", "Twiml": "<Response/>"}, 12100),
         ({"To": "200", "From": "front", "SendDigits": "1" * 129}, 20001),
     ],
 )
@@ -138,6 +137,29 @@ def test_what_is_wrong_has_twilios_number(form: dict[str, str], number: int) -> 
     status, body, _ = as_twilio(found.value.problem)
     document: dict[str, Any] = json.loads(body)
     assert (status, document["code"]) == (400, number)
+
+
+CONNECT = "<Response><Connect><Stream url='{}'>{}</Stream></Connect><Pause/></Response>"
+
+
+def test_twiml_connects_to_a_bot(caplog: pytest.LogCaptureFixture) -> None:
+    assert order_of({}) is None
+    with caplog.at_level("INFO"):
+        order = order_of({"Twiml": CONNECT.format("wss://bot.example.org/ws", "<Parameter name='a' value='b'/>")})
+    assert order is not None
+    assert order.value() == StreamRequest(url="wss://bot.example.org/ws", parameters={"a": "b"})
+    assert "Pause" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "twiml", ["<Response/>", CONNECT.format("https://x.example.org/", ""), CONNECT.format("wss://user:pw@x/", "")]
+)
+def test_twiml_that_connects_to_nobody_is_refused(twiml: str) -> None:
+    with pytest.raises(ProblemError) as found:
+        order_of({"Twiml": twiml})
+    status, body, _ = as_twilio(found.value.problem)
+    assert (status, json.loads(body)["code"]) == (400, 12100)
+    assert "pw" not in found.value.problem.detail
 
 
 def test_a_name_of_two_accounts_is_nobodys() -> None:
