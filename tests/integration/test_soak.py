@@ -22,7 +22,7 @@ SECONDS = float(os.environ.get("PHONED_SOAK_S", "1800"))
 LIFE_S = (4.0, 40.0)
 SAMPLE_S = 2.0
 FULL_AFTER = 600
-"""Calls. What is remembered of ended calls is bounded by 500 of them (SIP traces): before that many, memory fills up."""
+"""Calls. What is remembered of ended calls is bounded by 500 of them (SIP traces): until then memory fills up."""
 GROWTH_MB = 6.0
 """From there to the end: what the allocator may do."""
 POOLS = 3
