@@ -275,6 +275,7 @@ class Recording(Answer):
     duration_s: float
     gaps: list[tuple[float, float]]
     recovered: bool
+    beep: bool
 
 
 class Bridge(Answer):

@@ -115,6 +115,12 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
         "The account has no registered flow now. See /v1/accounts for the cause.",
     ),
     "at_capacity": (503, "At capacity", "A configured cap is reached."),
+    "disk_full": (
+        507,
+        "No room on the disk",
+        "Recordings leave [media] recordings_min_free_mb free. Delete some, or let [media] recordings_keep_days and"
+        " recordings_max_mb do it.",
+    ),
     "draining": (503, "Draining", "The phone takes no new work: it is about to stop."),
     "not_ready": (503, "Not ready", "No account is online, or the phone is draining."),
     "too_many_connections": (503, "Too many connections", "The control API serves 64 connections at once."),
@@ -131,6 +137,7 @@ _BY_CLASS: tuple[tuple[type[errors.PhonedError], int], ...] = (
     (errors.UsageError, 422),
     (errors.RemoteError, 502),
     (errors.NotImplementedYet, 501),
+    (errors.DiskFull, 507),
     (errors.DeadlineExceeded, 504),
     (errors.UnavailableError, 503),
 )

@@ -95,6 +95,7 @@ RECORDING: dict[str, Any] = {
     "duration_s": 3.0,
     "gaps": [],
     "recovered": False,
+    "beep": False,
 }
 
 MESSAGE: dict[str, Any] = {

@@ -137,13 +137,16 @@ class NewMessage(Body):
 class Record(Body):
     """How to record."""
 
-    model_config = _examples({"format": "wav", "channels": "stereo"})
+    model_config = _examples({"format": "wav", "channels": "stereo"}, {"format": "opus", "beep": True})
 
     format: Literal["wav", "opus"] = "wav"
     channels: Literal["stereo", "mixed"] = "stereo"
+    """In stereo our side is on the left, the far end on the right."""
+    beep: bool = False
+    """Both ends hear a short tone now and then, also where the configuration does not ask for it."""
 
     def value(self) -> RecordRequest:
-        return RecordRequest(format=self.format, channels=self.channels)
+        return RecordRequest(format=self.format, channels=self.channels, beep=self.beep)
 
 
 class Dtmf(Body):

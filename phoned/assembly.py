@@ -13,6 +13,7 @@ from phoned.config.types import Secret
 from phoned.ids import new_id
 from phoned.media.options import EngineOptions, IceOptions, SessionOptions, TurnServer
 from phoned.model import RecordingView
+from phoned.recording.floor import DiskFloor
 from phoned.recording.recover import Recovered
 from phoned.recovery.backoff import Schedule
 from phoned.sip.account import AccountParameters
@@ -137,7 +138,10 @@ def engine_options_of(config: Config) -> EngineOptions:
 
 def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()) -> SessionOptions:
     """One call's media."""
+    free_mb = media.recordings_min_free_mb
     return SessionOptions(
+        recordings_floor=DiskFloor(None if free_mb is None else free_mb * 1_000_000),
+        recording_beep_s=media.recording_beep_s,
         codecs=tuple(CODECS[codec] for codec in media.codecs),
         detect_voice=media.voice_activity,
         ice=IceOptions(
@@ -171,12 +175,12 @@ def turn_of(server: TurnConfig, secret: Secret) -> TurnServer:
 
 def recovered_view(left: Recovered) -> RecordingView:
     """A recording that the last process did not live to finish. Its file is called after its call and itself."""
-    call, found, recording = left.file.removesuffix(".wav").rpartition("-rec_")
+    call, found, recording = left.file.rpartition(".")[0].rpartition("-rec_")
     return RecordingView(
         id=f"rec_{recording}" if found else new_id("rec"),
         call=call,
         state="finished",
-        format="wav",
+        format=left.format,
         channels=left.channels,
         file=left.file,
         duration_s=round(left.duration_s, 3),

@@ -12,7 +12,7 @@
     │   ├── MalformedMessage   bytes that are no SIP message, or an illegal one
     │   └── DescriptionError   a session description that cannot be used (SIP 488 or 400)
     ├── UnavailableError   not now; trying later may work
-    │   ├── NotRegistered  AtCapacity  Draining  NotImplementedYet  SoundUnavailable
+    │   ├── NotRegistered  AtCapacity  DiskFull  Draining  NotImplementedYet  SoundUnavailable
     │   └── DeadlineExceeded   an answer did not come in time
     └── InternalError      our own fault: a bug or a broken machine
 
@@ -163,6 +163,12 @@ class AtCapacity(UnavailableError):
     """A configured cap is reached."""
 
     code = "at_capacity"
+
+
+class DiskFull(UnavailableError):
+    """No room, or less than is to stay free."""
+
+    code = "disk_full"
 
 
 class Draining(UnavailableError):

@@ -214,6 +214,7 @@ def record(
     stop: Annotated[str | None, typer.Option(help="Stop this recording.", autocompletion=complete.recordings)] = None,
     format_: Annotated[Literal["wav", "opus"], typer.Option("--format")] = "wav",
     channels: Annotated[Literal["stereo", "mixed"], typer.Option()] = "stereo",
+    beep: Annotated[bool, typer.Option("--beep", help="Both ends hear that it runs.")] = False,
     as_json: Json = False,
 ) -> None:
     """Record a call, or stop doing so."""
@@ -221,7 +222,7 @@ def record(
     if stop is not None:
         on.show(on.client.post(f"/v1/recordings/{segment(stop)}/stop"), output.pairs)
         return
-    body = {"format": format_, "channels": channels}
+    body = {"format": format_, "channels": channels, "beep": beep}
     on.show(on.client.post(f"/v1/calls/{on.only_call(call, 'active')}/record", body), output.pairs)
 
 

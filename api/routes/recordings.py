@@ -41,7 +41,7 @@ async def file(api: Api, recording: str) -> Response:
         raise NotFound("the file of this recording is gone") from None
     if not stat.S_ISREG(status.st_mode):
         raise NotFound("the file of this recording is no file")
-    name = f"{recording}.{'wav' if view.format == 'wav' else 'ogg'}"
+    name = f"{recording}.{view.format}"
     return FileResponse(path, media_type=_TYPES[view.format], filename=name, stat_result=status)
 
 

@@ -16,6 +16,7 @@ _FAR_END = (*_ONE, "refused", "unavailable", "deadline_exceeded")
 CALL = problems(*_ONE)
 FAR_END = problems(*_FAR_END)
 SOUND = problems(*_ONE, "unavailable", "at_capacity", "not_implemented")
+RECORDING = problems(*_ONE, "unavailable", "at_capacity", "disk_full")
 
 
 @router.post("/answer", response_model=answers.Call, responses=FAR_END)
@@ -105,7 +106,7 @@ async def play(api: Api, call: str, body: schemas.Play) -> Response:
     return answer(playback, 201, Location=f"/v1/playbacks/{playback.id}")
 
 
-@router.post("/record", response_model=answers.Recording, status_code=201, responses=SOUND)
+@router.post("/record", response_model=answers.Recording, status_code=201, responses=RECORDING)
 async def record(api: Api, call: str, body: schemas.Record | None = None) -> Response:
     """Record the call."""
     recording = await api.phone.record(call, (body or schemas.Record()).value())

@@ -12,6 +12,8 @@ from phoned.errors import InvalidValue
 LEVEL = 0.25
 """Peak of one component: about -12 dBov."""
 MAX_HZ = 20_000
+BEEP_HZ, BEEP_MS, BEEP_LEVEL = 1400, 200, 0.1
+"""The tone of a call that is recorded, as 47 CFR 64.501 has it: 1400 Hz for 0.2 s, every 12 to 15 s."""
 
 CADENCES: dict[str, tuple[tuple[int, ...], tuple[tuple[int, bool], ...]]] = {
     # name: frequencies, then (milliseconds, sounding) for ever
@@ -62,6 +64,26 @@ class PcmSource:
         self._at += self._size
         self._played += 1
         return frame
+
+
+class Beeps:
+    """A short tone at once and then every so often, while ``wanted``. Read by the graph."""
+
+    def __init__(self, rate: int, every_s: float, wanted: Callable[[], bool]) -> None:
+        size = rate // 50 * 2
+        sound = sine((BEEP_HZ,), rate, BEEP_MS, BEEP_LEVEL)
+        self._frames = [sound[at : at + size] for at in range(0, len(sound), size)]
+        self._period = max(round(every_s * 50), 2 * len(self._frames))
+        self._wanted = wanted
+        self._at = 0
+
+    def read(self) -> bytes | None:
+        """The next frame, None between the tones."""
+        if not self._wanted():
+            self._at = 0
+            return None
+        at, self._at = self._at, (self._at + 1) % self._period
+        return self._frames[at] if at < len(self._frames) else None
 
 
 def tone(name: str, rate: int) -> bytes:

@@ -165,6 +165,14 @@ class CallAudio:
         running = {view.id: view for view in self._media.recordings()}
         return tuple(running.get(view.id, view) for view in self._recordings.values())
 
+    def running_recordings(self) -> tuple[RecordRequest, ...]:
+        """Orders for recordings like those that run now."""
+        return tuple(
+            RecordRequest(format=view.format, channels=view.channels, beep=view.beep)
+            for view in self.recordings()
+            if view.state == "recording"
+        )
+
     def pause_recording(self, recording: str, on: bool) -> RecordingView:
         """Pause or resume."""
         view = self._media.pause_recording(recording, on)
@@ -242,7 +250,16 @@ class CallAudio:
             case media.PlaybackFinished():
                 self._playbacks[event.playback.id] = event.playback
                 outcome = "playback.failed" if event.playback.state == "failed" else "playback.finished"
-                self._bus.publish(outcome, playback=event.playback)
+                facts = {"detail": event.detail} if event.playback.state == "failed" else {}
+                self._bus.publish(outcome, playback=event.playback, **facts)
+            case media.RecordingGap():
+                self._bus.publish(
+                    "recording.gap",
+                    recording=event.recording,
+                    start_s=event.start_s,
+                    end_s=event.end_s,
+                    cause=event.cause,
+                )
             case media.RecordingFinished():
                 self._note(event.recording, "recording.finished")
             case media.RecordingFailed():

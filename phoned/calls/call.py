@@ -29,7 +29,7 @@ from phoned.calls.waiters import Waiters
 from phoned.clock import WallClock, in_ms, wall_clock
 from phoned.errors import DeadlineExceeded, Gone, PhonedError, WrongState
 from phoned.events import EventBus
-from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished
+from phoned.media.events import AFTER_THE_END, MediaEvent
 from phoned.model import (
     CallState,
     CallView,
@@ -384,7 +384,7 @@ class Call:
 
     def _on_media_event(self, event: MediaEvent) -> None:
         # after the end only the fate of recordings and playbacks still matters
-        if not self.ended or isinstance(event, PlaybackFinished | RecordingFinished | RecordingFailed):
+        if not self.ended or isinstance(event, AFTER_THE_END):
             self.audio.on_media_event(event)  # what happened is told before what it leads to, the call's end even
             self.repair.on_media_event(event)
             self.memory.on_media_event(event)

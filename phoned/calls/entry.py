@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from phoned.clock import rfc3339
 from phoned.errors import InvalidValue
 from phoned.ids import made_at
-from phoned.model import Direction, OnClose, Peer, StreamProtocolName, StreamRequest, StreamTracks
+from phoned.model import Direction, OnClose, Peer, RecordRequest, StreamProtocolName, StreamRequest, StreamTracks
 
 VERSION = 1
 
@@ -51,7 +51,7 @@ class JournalEntry:
     muted: bool = False
     recordings: tuple[str, ...] = ()
     """Ids of all recordings of this call."""
-    recording: tuple[Channels, ...] = ()
+    recording: tuple[RecordRequest, ...] = ()
     """Of each recording that runs: it is to go on, in a file of its own."""
     streams: tuple[StreamRequest, ...] = ()
     """Bots on the call, to be dialled again. Their headers may be secret: nobody but us reads the journal."""
@@ -70,8 +70,9 @@ _MAPS = ("tags", "headers")
 def encode(entry: JournalEntry) -> str:
     """The entry as one line of JSON."""
     values: dict[str, Any] = {"version": VERSION, "direction": entry.direction, "standing": entry.standing}
-    for name in (*_TEXTS, *_OPTIONAL_TEXTS, *_FLAGS, "recordings", "recording", "max_duration_s"):
+    for name in (*_TEXTS, *_OPTIONAL_TEXTS, *_FLAGS, "recordings", "max_duration_s"):
         values[name] = getattr(entry, name)
+    values["recording"] = [_words(request) for request in entry.recording]
     for name in _MAPS:
         values[name] = dict(getattr(entry, name))
     for name in _MOMENTS:
@@ -119,7 +120,7 @@ def _entry(values: Mapping[str, Any]) -> JournalEntry:
         holding=_instance(values["holding"], bool),
         muted=_instance(values["muted"], bool),
         recordings=tuple(map(_text, _instance(values["recordings"], list))),
-        recording=tuple(_one_of(each, Channels) for each in _instance(values["recording"], list)),
+        recording=tuple(_request(_text(each)) for each in _instance(values["recording"], list)),
         streams=tuple(map(_stream, _instance(values.get("streams", []), list))),
         max_duration_s=None if limit is None else float(limit),
         bridge=_bridge(values.get("bridge")),  # entries of versions that had no bridges lack it
@@ -137,6 +138,20 @@ def _stream(values: Any) -> StreamRequest:
         on_close=_one_of(values["on_close"], OnClose),
         trusted=_instance(values["trusted"], bool),
         id=_text(values["id"]),
+    )
+
+
+def _words(request: RecordRequest) -> str:
+    """The channels, and what is not as usual."""
+    return " ".join((request.channels, *(["opus"] * (request.format == "opus")), *(["beep"] * request.beep)))
+
+
+def _request(words: str) -> RecordRequest:
+    channels, *rest = words.split(" ")
+    if not {*rest} <= {"opus", "beep"}:
+        raise ValueError(f"{words!r:.40} is no recording")
+    return RecordRequest(
+        channels=_one_of(channels, Channels), format="opus" if "opus" in rest else "wav", beep="beep" in rest
     )
 
 

@@ -104,7 +104,7 @@ class CallMemory:
             holding=self._changes.holding,
             muted=view.muted,
             recordings=view.recordings,
-            recording=tuple(each.channels for each in self._audio.recordings() if each.state == "recording"),
+            recording=self._audio.running_recordings(),
             streams=self._audio.streams.running(),
             max_duration_s=call.timers.longest_s,
             bridge=self._audio.bridge,

@@ -17,7 +17,7 @@ from phoned.calls.ports import CallSignaling
 from phoned.errors import DescriptionError, PhonedError
 from phoned.events import CallsTold
 from phoned.media.continuation import Continuation
-from phoned.model import Peer, RecordRequest, Step
+from phoned.model import Peer, Step
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _entry_of(view: Mapping[str, Any]) -> JournalEntry | None:
 def steps_of(entry: JournalEntry) -> tuple[Step, ...]:
     """What is to be done once the media flows: bots are dialled again, recordings that ran go on, in files of their
     own."""
-    return (*entry.streams, *(RecordRequest(channels=channels) for channels in entry.recording))
+    return (*entry.streams, *entry.recording)
 
 
 def _session_of(entry: JournalEntry, around: Circumstances, signaling: CallSignaling) -> str | None:

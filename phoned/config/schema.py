@@ -93,6 +93,10 @@ class MediaConfig(Table):
     turn: tuple[TurnServer, ...] = ()
     media_dir: FromState = Path("media")
     recordings_dir: FromState = Path("recordings")
+    recordings_min_free_mb: Count | None = None
+    """What recordings leave free on their disk; by default 100 MB, or a twentieth of a smaller one."""
+    recording_beep_s: Annotated[float, Field(strict=True, ge=0, le=3600, allow_inf_nan=False)] = 0
+    """Both ends of a call that is recorded hear a short tone every so many seconds; 0: only when asked for."""
     allow_loopback: Flag = False
     """127.0.0.1 is a candidate too."""
     relay_only: Flag = False

@@ -12,18 +12,21 @@ from typing import Literal
 
 from phoned.audio.files import FileSource, open_media
 from phoned.audio.port import BEGIN_MS, AudioPort
-from phoned.audio.tones import PcmSource, tone
-from phoned.errors import AtCapacity, InvalidValue, NotFound, NotImplementedYet, UnavailableError
+from phoned.audio.tones import Beeps, PcmSource, tone
+from phoned.errors import AtCapacity, DiskFull, InvalidValue, NotFound, UnavailableError
 from phoned.ids import new_id
-from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished
+from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished, RecordingGap
 from phoned.media.graph import AudioGraph
+from phoned.media.options import SessionOptions
 from phoned.media.shared import Shared
 from phoned.model import PlaybackView, PlayRequest, RecordingView, RecordRequest
-from phoned.recording.recorder import Recorder
+from phoned.recording.recorder import GapCause, Recorder
 
 MAX_PLAYBACKS = 16
 MAX_RECORDINGS = 4
 MAX_PORTS = 16
+BEEP_S = 15.0
+"""Between the beeps of a recording that asked for them, where the configuration does not say."""
 
 
 class _Playback:
@@ -53,16 +56,19 @@ class AudioDesk:
         self,
         call_id: str,
         shared: Shared,
+        options: SessionOptions,
         graph: AudioGraph,
         emit: Callable[[MediaEvent], None],
     ) -> None:
         self._call_id = call_id
         self._shared = shared
+        self._options = options
         self._graph = graph
         self._emit = emit
         self._ports: list[AudioPort] = []
         self._playbacks: dict[str, _Playback] = {}
         self._recordings: dict[str, Recorder] = {}
+        self._beeps: dict[str, Beeps] = {}
 
     # -- ports
 
@@ -164,8 +170,6 @@ class AudioDesk:
         directory = self._shared.options.recordings_dir
         if directory is None:
             raise UnavailableError("no recordings directory is configured")
-        if request.format != "wav":
-            raise NotImplementedYet(f"recordings in {request.format} are not possible yet")
         if len(self._recordings) >= MAX_RECORDINGS:
             raise AtCapacity("this call is being recorded too many times at once")
         recording_id = recording_id or new_id("rec")
@@ -179,11 +183,29 @@ class AudioDesk:
             directory=directory,
             writer=self._shared.writer,
             on_failed=self._recording_failed,
+            on_gap=self._recording_gap,
+            floor=self._options.recordings_floor,
         )
-        await recorder.start()
+        try:
+            await recorder.start()
+        except DiskFull as error:  # the one reason that only waits to get worse: told to everybody
+            self._recording_failed(recorder, error.detail)
+            raise
         self._recordings[recording_id] = recorder
+        self._beep(recorder, request)
         self._graph.witnesses.append(recorder)
         return recorder.view()
+
+    def _beep(self, recorder: Recorder, request: RecordRequest) -> None:
+        every_s = self._options.recording_beep_s
+        if every_s or request.beep:
+            beeps = Beeps(self._graph.rate, every_s or BEEP_S, lambda: not recorder.paused)
+            self._beeps[recorder.id] = beeps
+            recorder.beeps = True
+            self._graph.notices.append(beeps)
+
+    def _recording_gap(self, recorder: Recorder, start_s: float, end_s: float, cause: GapCause) -> None:
+        self._emit(RecordingGap(recording=recorder.view(), start_s=start_s, end_s=end_s, cause=cause))
 
     def _recording_failed(self, recorder: Recorder, detail: str) -> None:
         self._forget_recording(recorder)
@@ -193,6 +215,9 @@ class AudioDesk:
         self._recordings.pop(recorder.id, None)
         if recorder in self._graph.witnesses:
             self._graph.witnesses.remove(recorder)
+        beeps = self._beeps.pop(recorder.id, None)
+        if beeps is not None:
+            self._graph.notices.remove(beeps)
 
     def _recording(self, recording_id: str) -> Recorder:
         if recording_id not in self._recordings:

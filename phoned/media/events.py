@@ -165,6 +165,16 @@ class RecordingFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingGap:
+    """A stretch of a recording without the far end, or (an empty one) a place where the disk was too slow."""
+
+    recording: RecordingView
+    start_s: float
+    end_s: float
+    cause: Literal["far_end", "disk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingFailed:
     """Writing failed (disk full, directory gone); what was written before is kept. The call goes on."""
 
@@ -189,4 +199,7 @@ MediaEvent = (
     | PlaybackFinished
     | RecordingFinished
     | RecordingFailed
+    | RecordingGap
 )
+AFTER_THE_END = (PlaybackFinished, RecordingFinished, RecordingFailed, RecordingGap)
+"""What may still happen to a call that has ended."""

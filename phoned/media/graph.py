@@ -111,6 +111,7 @@ class AudioGraph:
         "held",
         "music",
         "muted",
+        "notices",
         "overlays",
         "rate",
         "said",
@@ -139,6 +140,8 @@ class AudioGraph:
         """While one of these speaks, sources are silent: playbacks that do not mix."""
         self.bridge: Company | None = None
         """Said beside all of these, whatever overlays."""
+        self.notices: list[Source] = []
+        """Mixed with whatever speaks, and heard when muted too: that the call is recorded."""
         self.sinks: list[Sink] = []
         self.witnesses: list[Witness] = []
         self.said: bytes | None = None
@@ -157,9 +160,17 @@ class AudioGraph:
             frame = None if self.music is None else self.music.read()
         elif frames and not self.muted:  # else the far end hears nothing of us, whatever speaks
             frame = frames[0] if len(frames) == 1 else mix(frames)
+        if self.notices:
+            frame = self._noticed(frame)
         self.sent.add(frame)
         self.said = frame
         return frame
+
+    def _noticed(self, frame: bytes | None) -> bytes | None:
+        said = [notice for source in self.notices if (notice := source.read()) is not None]
+        if self.held or not said:
+            return frame
+        return mix([*said, frame] if frame is not None else said)
 
     def incoming(self, frame: bytes | None) -> None:
         """20 ms were heard; None: nothing came."""

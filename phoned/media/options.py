@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phoned.media.continuation import Continuation
 from phoned.model import DtmfMethod
+from phoned.recording.floor import NO_FLOOR, DiskFloor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,10 @@ class SessionOptions:
     opus_complexity: int = 1
     opus_dtx: bool = False
     """Send nothing in silence, and ask for the same. A far end that asks for it gets it anyway."""
+    recordings_floor: DiskFloor = NO_FLOOR
+    """What recordings leave free on their disk."""
+    recording_beep_s: float = 0.0
+    """Every so many seconds a tone tells both ends that they are recorded; 0: only when a request asks for it."""
     continues: Continuation | None = None
     """The session of an earlier process whose call this one takes up."""
 

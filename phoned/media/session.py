@@ -93,7 +93,7 @@ class MediaSession:
             opus=OpusFormat(playback_rate=options.graph_rate, fec=True, dtx=options.opus_dtx),
             previous=options.continues.previous() if options.continues else None,
         )
-        self._desk = AudioDesk(call_id, shared, self._stream.graph, self._emit)
+        self._desk = AudioDesk(call_id, shared, options, self._stream.graph, self._emit)
         music = shared.options.hold_music
         self._music = HoldMusic(f"call {call_id}", music, self._stream.graph, shared.readers, self._tasks)
         self._sampled = (0, 0)

@@ -39,6 +39,8 @@ class RecordingView:
     duration_s: float = 0.0
     gaps: tuple[tuple[float, float], ...] = ()
     recovered: bool = False
+    beep: bool = False
+    """Both ends hear that they are recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +55,11 @@ class PlayRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRequest:
-    """How to record."""
+    """How to record. ``beep``: both ends hear that it runs, whether or not the configuration asks for that."""
 
     format: Literal["wav", "opus"] = "wav"
     channels: Literal["stereo", "mixed"] = "stereo"
+    beep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,26 @@
-"""A recorder of one call: both directions, aligned, into a WAV file that is valid at every moment.
+"""A recorder of one call: both directions, aligned, into a file that is whole at every moment.
 
 Owns the file from its creation as ``name.wav.part`` to its final name. The 20 ms clock only appends to a list; half
-seconds of sound are written by the writer thread, through a bounded number of jobs, each with the header's sizes. So a
-crash loses less than a second, a slow disk costs a marked gap, and a full disk ends the recording, never the call.
+seconds of sound are encoded and written by the writer thread, through a bounded number of jobs. So a crash loses less
+than a second, a slow disk costs a marked gap, and a full disk ends the recording, never the call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
-from phoned.errors import InvalidValue, UnavailableError
+from phoned.errors import DiskFull, InvalidValue, UnavailableError
 from phoned.model import RecordingView, RecordRequest
-from phoned.recording import wav
+from phoned.recording.floor import NO_FLOOR, DiskFloor
+from phoned.recording.tapes import PART, OpusTape, Tape, WavTape
 
 CHUNK_FRAMES = 25
 MAX_JOBS = 20
@@ -26,7 +28,11 @@ MAX_JOBS = 20
 GAP_FRAMES = 10
 """The far end missing for 200 ms is a gap; less is jitter."""
 MAX_GAPS = 1000
+FLOOR_CHUNKS = 10
+"""Every so many chunks, each five seconds, the free space is looked at."""
+SUFFIXES = {"wav": ".wav", "opus": ".opus"}
 
+GapCause = Literal["far_end", "disk"]
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 
 
@@ -43,23 +49,31 @@ class Recorder:
         directory: Path,
         writer: Executor,
         on_failed: Callable[[Recorder, str], None],
+        on_gap: Callable[[Recorder, float, float, GapCause], None] = lambda recorder, start_s, end_s, cause: None,
+        floor: DiskFloor = NO_FLOOR,
     ) -> None:
         if not _NAME.fullmatch(recording_id) or not _NAME.fullmatch(call_id):
             raise InvalidValue("an identifier that cannot be part of a file's name", pointer="/id")
         self.id = recording_id
         self._call_id = call_id
-        self._rate = rate
         self._request = request
-        self._channels = 2 if request.channels == "stereo" else 1
         self._directory = directory
         self._writer = writer
         self._on_failed = on_failed
+        self._on_gap = on_gap
+        self._floor = floor
         self._loop = asyncio.get_running_loop()
         self._silence = bytes(rate // 50 * 2)
-        self.file = f"{call_id}-{recording_id}.wav"
+        self.file = f"{call_id}-{recording_id}{SUFFIXES[request.format]}"
         self.paused = False
+        self.beeps = request.beep
+        self.tape: Tape = (OpusTape if request.format == "opus" else WavTape)(
+            rate, 2 if request.channels == "stereo" else 1
+        )
+        """The writer thread's."""
         self._fd = -1
-        self._data_bytes = 0
+        self._chunks = 0
+        self._whole = False
         self._near: list[bytes] = []
         self._far: list[bytes] = []
         self._jobs = 0
@@ -73,11 +87,13 @@ class Recorder:
     # -- life
 
     async def start(self) -> None:
-        """Create the file. Raises `UnavailableError`."""
+        """Create the file. Raises `DiskFull`, `UnavailableError`."""
         try:
             await self._loop.run_in_executor(self._writer, self._create)
         except OSError as error:
-            raise UnavailableError(f"the recording cannot be written: {error.strerror}") from error
+            self._failed = f"{error.strerror}"
+            kind = DiskFull if error.errno == errno.ENOSPC else UnavailableError
+            raise kind(f"the recording cannot be written: {error.strerror}") from error
 
     async def finish(self) -> RecordingView:
         """Write what is left, give the file its final name. Never raises for the disk's sake."""
@@ -85,11 +101,14 @@ class Recorder:
             self._finished = True
             self._flush(forced=True)
             self._end_gap()
-            try:
-                await self._loop.run_in_executor(self._writer, self._complete)
-            except OSError as error:
-                self._failed = self._failed or f"{error.strerror}"
+            self._fail(await self._loop.run_in_executor(self._writer, self._complete))
         return self.view()
+
+    def _fail(self, detail: str) -> None:
+        """It is told once, by its first cause."""
+        if detail and not self._failed:
+            self._failed = detail
+            self._on_failed(self, detail)
 
     def view(self) -> RecordingView:
         """What is known now."""
@@ -103,11 +122,12 @@ class Recorder:
             id=self.id,
             call=self._call_id,
             state=state,  # type: ignore[arg-type]  # one of the literals above
-            format="wav",
+            format=self._request.format,
             channels=self._request.channels,
-            file=self.file + (wav.PART if self._failed else ""),
-            duration_s=self._frames / 50,
+            file=self.file + (PART if self._failed and not self._whole else ""),
+            duration_s=(self.tape.frames if self._failed else self._frames) / 50,
             gaps=tuple(self._gaps),
+            beep=self.beeps,
         )
 
     # -- the clock's side
@@ -131,12 +151,13 @@ class Recorder:
 
     def _end_gap(self) -> None:
         if self._missing >= GAP_FRAMES:
-            self._mark(self._missing)
+            self._mark((self._frames - self._missing) / 50, self._frames / 50, "far_end")
         self._missing = 0
 
-    def _mark(self, frames: int) -> None:
+    def _mark(self, start_s: float, end_s: float, cause: GapCause) -> None:
         if len(self._gaps) < MAX_GAPS:
-            self._gaps.append(((self._frames - frames) / 50, self._frames / 50))
+            self._gaps.append((start_s, end_s))
+            self._on_gap(self, start_s, end_s, cause)
 
     def _flush(self, *, forced: bool = False) -> None:
         near, self._near = self._near, []
@@ -146,58 +167,74 @@ class Recorder:
         if self._jobs >= MAX_JOBS and not forced:
             # the disk does not keep up: this half second is lost, and said so
             self._frames -= len(near)
-            self._gaps.append((self._frames / 50, self._frames / 50))
+            self._mark(self._frames / 50, self._frames / 50, "disk")
             return
         self._jobs += 1
         self._loop.run_in_executor(self._writer, self._append, near, far).add_done_callback(self._appended)
 
     def _appended(self, future: asyncio.Future[None]) -> None:
         self._jobs -= 1
-        if future.cancelled() or self._failed:
-            return
-        error = future.exception()
+        error = None if future.cancelled() else future.exception()
         if error is not None:
-            self._failed = (error.strerror if isinstance(error, OSError) else None) or repr(error)
-            self._on_failed(self, self._failed)
+            self._fail((error.strerror if isinstance(error, OSError) else None) or repr(error))
 
     # -- the writer thread's side
 
     def _create(self) -> None:
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self.file + wav.PART, flags, 0o640, dir_fd=directory)
+            self._floor.check(directory)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self.file + PART, flags, 0o640, dir_fd=directory)
+            try:
+                self.tape.begin(self._fd)
+            except OSError:
+                os.close(self._fd)
+                self._fd = -1
+                os.unlink(self.file + PART, dir_fd=directory)
+                raise
         finally:
             os.close(directory)
-        os.pwrite(self._fd, wav.header(rate=self._rate, channels=self._channels, data_bytes=0), 0)
 
     def _append(self, near: list[bytes], far: list[bytes]) -> None:
-        one = np.frombuffer(b"".join(near), np.int16)
-        other = np.frombuffer(b"".join(far), np.int16)
-        if self._channels == 2:
-            samples = np.stack((one, other), axis=1)
-        else:
-            samples = np.clip(one.astype(np.int32) + other, -32768, 32767).astype(np.int16)
-        data = samples.astype("<i2").tobytes()
-        if self._data_bytes + len(data) > wav.MAX_DATA:
-            raise OSError(27, "the file is as long as a WAV file can be")
-        view = memoryview(data)
-        at = wav.SIZE + self._data_bytes
-        while view:
-            written = os.pwrite(self._fd, view, at)
-            at += written
-            view = view[written:]
-        self._data_bytes += len(data)
-        os.pwrite(self._fd, wav.header(rate=self._rate, channels=self._channels, data_bytes=self._data_bytes), 0)
+        if self._fd < 0:
+            return  # it has failed before this one's turn
+        self._chunks += 1
+        try:
+            if not self._chunks % FLOOR_CHUNKS:
+                self._floor.check(self._fd)
+            self.tape.append(near, far)
+        except BaseException:
+            with suppress(OSError):
+                self._close(self.tape.salvage)
+            raise
 
-    def _complete(self) -> None:
+    def _complete(self) -> str:
+        """Returns what went wrong, in words."""
+        trouble: list[str] = []
+
+        def last_words() -> None:
+            try:
+                self.tape.finish()
+            except OSError as error:
+                trouble.append(f"{error.strerror}")
+                self.tape.salvage()
+
+        try:
+            self._close(last_words)
+        except OSError as error:
+            trouble.append(f"{error.strerror}")
+        return "; ".join(trouble)
+
+    def _close(self, last_words: Callable[[], None]) -> None:
+        """Make the file whole and give it its final name."""
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1
         try:
-            os.ftruncate(fd, wav.SIZE + self._data_bytes)
+            last_words()
             os.fsync(fd)
         finally:
             os.close(fd)
-        if not self._failed:
-            os.rename(self._directory / (self.file + wav.PART), self._directory / self.file)
+        os.rename(self._directory / (self.file + PART), self._directory / self.file)
+        self._whole = True

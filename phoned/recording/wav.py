@@ -8,8 +8,6 @@ HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 SIZE = HEADER.size
 MAX_DATA = 0xFFFFFFFF - SIZE - 4096
 """Sizes are 32 bit: what is beyond cannot be said."""
-PART = ".part"
-"""The suffix of a recording that has not been finished."""
 
 
 def header(*, rate: int, channels: int, data_bytes: int) -> bytes:

@@ -153,7 +153,7 @@ def test_every_codec_of_the_configuration_exists() -> None:
 
 
 def test_a_recovered_recording_is_told_whole() -> None:
-    view = recovered_view(Recovered(file="r.wav", duration_s=1.23456))
+    view = recovered_view(Recovered(file="r.wav", format="wav", channels="stereo", duration_s=1.23456))
     assert (view.file, view.duration_s, view.recovered, view.state) == ("r.wav", 1.235, True, "finished")
-    known = recovered_view(Recovered(file="my-call-rec_7.wav", duration_s=1.0))
-    assert (known.call, known.id) == ("my-call", "rec_7")
+    known = recovered_view(Recovered(file="my-call-rec_7.opus", format="opus", channels="mixed", duration_s=1.0))
+    assert (known.call, known.id, known.format, known.channels) == ("my-call", "rec_7", "opus", "mixed")

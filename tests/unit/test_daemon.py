@@ -197,7 +197,7 @@ async def test_recordings_of_a_crash_are_finished_and_told_whole(tmp_path: Path)
     daemon, _ = daemon_of(tmp_path)
     recordings = tmp_path / "state" / "recordings"
     recordings.mkdir(parents=True)
-    (recordings / f"rec_1.wav{wav.PART}").write_bytes(wav.header(rate=8000, channels=2, data_bytes=0) + bytes(32_000))
+    (recordings / "rec_1.wav.part").write_bytes(wav.header(rate=8000, channels=2, data_bytes=0) + bytes(32_000))
     await daemon.start()
     await daemon.bus.flush()
     page = await daemon.bus.log.after(0, 10)

@@ -23,6 +23,7 @@ SET_COMPLEXITY = 4010
 SET_INBAND_FEC = 4012
 SET_PACKET_LOSS_PERC = 4014
 SET_DTX = 4016
+GET_LOOKAHEAD = 4027
 BANDWIDTHS = ((8000, 1101), (12000, 1102), (16000, 1103), (24000, 1104), (48000, 1105))
 """Sample rates in Hz, and the bandwidth that holds all of their sound."""
 
@@ -38,6 +39,12 @@ void opus_encoder_destroy(OpusEncoder *encoder);
 OpusDecoder *opus_decoder_create(int rate, int channels, int *error);
 int opus_decode(OpusDecoder *decoder, const char *data, int size, char *pcm, int samples, int fec);
 void opus_decoder_destroy(OpusDecoder *decoder);
+typedef struct OpusMSEncoder OpusMSEncoder;
+OpusMSEncoder *opus_multistream_encoder_create(
+    int rate, int channels, int streams, int coupled, const char *mapping, int application, int *error);
+int opus_multistream_encode(OpusMSEncoder *encoder, const char *pcm, int samples, char *out, int size);
+int opus_multistream_encoder_ctl(OpusMSEncoder *encoder, int request, ...);
+void opus_multistream_encoder_destroy(OpusMSEncoder *encoder);
 int opus_packet_get_nb_samples(const char *data, int size, int rate);
 """
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from phoned.audio.tones import sine
-from phoned.errors import InvalidValue, NotFound, NotImplementedYet, UnavailableError
+from phoned.audio.tones import BEEP_HZ, sine
+from phoned.errors import DiskFull, InvalidValue, NotFound, UnavailableError
 from phoned.media.events import PlaybackFinished, RecordingFailed, RecordingFinished
+from phoned.media.options import SessionOptions
 from phoned.model import PlayRequest, RecordRequest
-from tests.support.media import call, connect_through, frequency, level_dbov, until, wire
+from phoned.recording.floor import DiskFloor
+from tests.support.child import missing
+from tests.support.media import LOOPBACK, call, connect_through, frequency, level_dbov, until, wire
 
 
 def write_wav(path: Path, hertz: int, seconds: float, rate: int = 16000, channels: int = 1) -> None:
@@ -133,6 +139,7 @@ async def test_a_recording_is_readable_at_every_moment_and_finished_by_the_end_o
     assert [path.suffix for path in files(tmp_path)] == [".wav"]
 
 
+@pytest.mark.behaviour("P11")
 async def test_a_gap_in_what_is_heard_is_marked_and_filled_with_silence(tmp_path: Path) -> None:
     async with wire() as halves, call(connect=False, recordings=tmp_path) as pair:
         await connect_through(pair, halves)
@@ -174,13 +181,105 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path) -
     assert len(samples) > 0
 
 
-async def test_recording_needs_a_directory_and_a_known_format(tmp_path: Path) -> None:
+async def test_the_beep_of_a_recording_is_heard_by_the_far_end_and_stands_in_the_file(tmp_path: Path) -> None:
+    async with call(recordings=tmp_path) as pair:
+        pair.a.session.mute(True)
+        view = await pair.a.session.record(RecordRequest(beep=True, format="opus"))
+        assert view.beep
+        assert frequency(await pair.b.listen(0.4), 16000) == pytest.approx(BEEP_HZ, abs=10)
+        await pair.a.session.stop_recording(view.id)
+        assert not (await pair.a.session.record(RecordRequest())).beep
+    opts = SessionOptions(codecs=("pcmu",), ice=LOOPBACK, recording_beep_s=0.5)
+    async with call(opts, recordings=tmp_path) as pair:
+        view = await pair.a.session.record(RecordRequest())
+        await pair.b.listen(1.2)
+        pair.a.session.pause_recording(view.id)
+        await pair.b.listen(0.2)
+        assert level_dbov(await pair.b.listen(0.5)) < -60
+        done = await pair.a.session.stop_recording(view.id)
+        assert done.beep
+    _, samples = read_wav(tmp_path / done.file)
+    near = np.ascontiguousarray(samples[:, 0])
+    assert frequency(near[:3200], 16000) == pytest.approx(BEEP_HZ, abs=10)
+    assert not near[3200:8000].any()
+    assert near[8000:11200].any()
+
+
+async def test_less_room_than_is_to_stay_free_is_told_and_the_call_goes_on(tmp_path: Path) -> None:
+    options = SessionOptions(codecs=("pcmu",), ice=LOOPBACK, recordings_floor=DiskFloor(1 << 62))
+    async with call(options, recordings=tmp_path) as pair:
+        with pytest.raises(DiskFull):
+            await pair.a.session.record(RecordRequest())
+        failed = await pair.a.wait(RecordingFailed)
+        assert (failed.recording.state, pair.a.session.recordings()) == ("failed", ())
+        assert "recordings_min_free_mb" in failed.detail
+        await pair.a.listen(0.2)
+    assert files(tmp_path) == []
+
+
+ON_A_SMALL_DISK = """
+import asyncio, json, pathlib, sys
+from phoned.media.events import RecordingFailed
+from phoned.model import PlayRequest, RecordRequest
+from tests.support.media import call
+
+async def main(disk):
+    async with call(recordings=disk) as pair:
+        await pair.b.session.play(PlayRequest(tone="1000"))
+        for format_ in ("wav", "opus"):
+            await pair.a.session.record(RecordRequest(format=format_))
+        (disk / "x").write_bytes(bytes(920_000))
+        one = await pair.a.wait(RecordingFailed, timeout_s=10)
+        try:
+            (disk / "y").write_bytes(bytes(2_000_000))
+        except OSError:
+            pass
+        other = await pair.a.wait(RecordingFailed, 2, timeout_s=10)
+        received = pair.a.session.stats().packets_received
+        await pair.a.listen(0.3)
+        on = pair.a.session.stats().packets_received > received
+    views = [[each.recording.file, each.recording.duration_s, each.detail] for each in (one, other)]
+    for view in views:
+        import av
+        with av.open(str(disk / view[0])) as container:
+            view.append(sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0)))
+    print(json.dumps({"on": on, "views": views}))
+
+asyncio.run(main(pathlib.Path(sys.argv[1])))
+"""
+
+
+def test_a_disk_that_is_really_full_ends_recordings_with_what_fitted(tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, timeout=10, check=False).returncode != 0:
+        missing("unshare -m is not allowed here")
+    script = tmp_path / "record.py"
+    script.write_text(ON_A_SMALL_DISK)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = f"mount -t tmpfs -o size=1m none {disk} && {sys.executable} {script} {disk}"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["on"]
+    assert {Path(file).suffix for file, *_ in told["views"]} == {".wav", ".opus"}
+    for _, duration_s, detail, heard in told["views"]:
+        assert "No space left" in detail
+        assert 0.4 < duration_s < 20
+        assert heard == pytest.approx(duration_s, abs=0.01)
+
+
+async def test_recording_needs_a_directory(tmp_path: Path) -> None:
     async with call(connect=False) as pair:
         with pytest.raises(UnavailableError):
             await pair.a.session.record(RecordRequest())
     async with call(connect=False, recordings=tmp_path) as pair:
-        with pytest.raises(NotImplementedYet):
-            await pair.a.session.record(RecordRequest(format="opus"))
         with pytest.raises(NotFound):
             await pair.a.session.stop_recording("rec_9")
     async with call(connect=False, recordings=tmp_path / "gone") as pair:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import av
 import pytest
 
 from tests.support.exchange import Exchange, Phone
@@ -77,19 +78,34 @@ def test_a_call_comes_back_after_kill_9(exchange: Exchange, phone: Phone) -> Non
 
 
 @pytest.mark.behaviour("P13")
+@pytest.mark.behaviour("P15")
 @pytest.mark.behaviour("P12")
 def test_a_recording_outlives_kill_9_and_goes_on_in_another_file(phone: Phone) -> None:
+    """In either format. What is recovered is all but the last second; what runs goes on as it was ordered."""
     call = phone.calling("tone")
     first = phone.verb(call, "record", status=201)["id"]
+    other = phone.verb(call, "record", status=201, format="opus", channels="mixed")["id"]
     phone.until(lambda: any(phone.recordings.glob("*.part")) and phone.stats(call)["packets_received"] > 100, "sound")
     phone.die()
     phone.back(call, phone.again())
-    recovered = phone.events.wait_for("recording.recovered").data["recording"]
-    assert (recovered["id"], recovered["call"], recovered["recovered"]) == (first, call, True)
-    assert recovered["duration_s"] > 0.4
-    assert (phone.recordings / recovered["file"]).stat().st_size > 10_000
-    second = phone.events.wait_for("recording.started", lambda data: data["recording"]["id"] != first)
-    assert phone.call(call)["recordings"] == [first, second.data["recording"]["id"]]
+    for recording, format_, size in ((first, "wav", 10_000), (other, "opus", 1000)):
+        phone.events.wait_for("recording.recovered")
+        told = [event.data["recording"] for event in phone.events.of("recording.recovered")]
+        (recovered,) = (view for view in told if view["id"] == recording)
+        assert (recovered["call"], recovered["recovered"], recovered["format"]) == (call, True, format_)
+        assert recovered["duration_s"] > 0.4
+        assert (phone.recordings / recovered["file"]).stat().st_size > size
+        with av.open(str(phone.recordings / recovered["file"])) as container:
+            heard = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+        assert heard == pytest.approx(recovered["duration_s"], abs=0.002)
+    phone.until(lambda: len(phone.call(call)["recordings"]) == 4, "both go on")
+    going_on = [
+        event.data["recording"]
+        for event in phone.events.of("recording.started")
+        if event.data["recording"]["id"] not in (first, other)
+    ]
+    assert [(view["format"], view["channels"]) for view in going_on] == [("wav", "stereo"), ("opus", "mixed")]
+    assert phone.call(call)["recordings"] == [first, other, *(view["id"] for view in going_on)]
 
 
 def test_sigusr2_hands_a_held_and_muted_call_over_without_a_word(exchange: Exchange, phone: Phone) -> None:

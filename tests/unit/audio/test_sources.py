@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from phoned.audio.files import FileSource, open_beneath, open_media
-from phoned.audio.tones import CADENCES, PcmSource, sine, tone
+from phoned.audio.tones import CADENCES, Beeps, PcmSource, sine, tone
 from phoned.audio.wav import WavReader
 from phoned.errors import InvalidValue
 
@@ -156,3 +156,14 @@ async def test_a_file_that_is_no_sound_is_refused_and_closed(tmp_path: Path) -> 
     (tmp_path / "a.wav").write_bytes(b"no sound")
     with ThreadPoolExecutor(1) as pool, pytest.raises(InvalidValue):
         await open_media(tmp_path, "a.wav", 16000, pool, loop=False)
+
+
+def test_beeps_come_at_once_and_then_every_so_often_while_they_are_wanted() -> None:
+    wanted = [True]
+    beeps = Beeps(16000, 1.0, lambda: wanted[0])
+    first = [beeps.read() for _ in range(60)]
+    assert [frame is not None for frame in first] == [True] * 10 + [False] * 40 + [True] * 10
+    wanted[0] = False
+    assert beeps.read() is None
+    wanted[0] = True
+    assert beeps.read() == first[0]

@@ -97,8 +97,11 @@ async def test_a_recording_is_paused_resumed_and_stopped_once() -> None:
     await settle()
     failed = RecordingView(id="rec_x", call=call.id, state="failed", format="wav", channels="stereo", file="x.wav")
     fake.emit(media.RecordingFailed(recording=failed, detail="disk full"))
+    fake.emit(media.RecordingGap(recording=failed, start_s=1.0, end_s=1.5, cause="far_end"))
     types = [type_ for type_ in await world.types() if type_.startswith("recording")]
-    assert types == [f"recording.{what}" for what in ("started", "paused", "resumed", "finished", "failed")]
+    assert types == [f"recording.{what}" for what in ("started", "paused", "resumed", "finished", "failed", "gap")]
+    gap = (await world.events())[-1].data
+    assert (gap["start_s"], gap["end_s"], gap["cause"]) == (1.0, 1.5, "far_end")
     assert call.audio.recording_ids == (view.id, "rec_x")
     call.audio.forget_recording(view.id)
     assert [left.id for left in call.audio.recordings()] == ["rec_x"]

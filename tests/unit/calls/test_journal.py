@@ -14,7 +14,7 @@ import pytest
 from phoned.calls.entry import JournalEntry, decode, encode
 from phoned.calls.journal import BEAT_S, RETRY_S, CallJournal, Kept, MemoryJournal
 from phoned.errors import InvalidValue, UnavailableError
-from phoned.model import Peer
+from phoned.model import Peer, RecordRequest
 from tests.support.calls import virtual
 
 NOW = datetime(2026, 11, 21, 1, 2, 3, 456000, tzinfo=UTC)
@@ -35,7 +35,7 @@ ENTRY = JournalEntry(
     held=True,
     muted=True,
     recordings=("rec_1", "rec_2"),
-    recording=("mixed",),
+    recording=(RecordRequest(channels="mixed", format="opus", beep=True), RecordRequest()),
     max_duration_s=90.5,
 )
 

@@ -12,7 +12,7 @@ from phoned.calls.call import Call
 from phoned.calls.comeback import SOUND_S
 from phoned.calls.entry import JournalEntry, encode
 from phoned.media.events import Flowing
-from phoned.model import CallState, EndCause, Peer, RecordingView, StatsView
+from phoned.model import CallState, EndCause, Peer, RecordingView, RecordRequest, StatsView
 from phoned.sip import events as sip
 from tests.support.calls import CallWorld, settle, virtual
 
@@ -28,7 +28,7 @@ ENTRY = JournalEntry(
     standing="up",
     dialog={"version": 1},
     recordings=("rec_1",),
-    recording=("mixed",),
+    recording=(RecordRequest(channels="mixed", format="opus", beep=True), RecordRequest()),
 )
 FLOWING = Flowing(codec="opus", ssrc=1, ice_generation=1, dtls_generation=1)
 OLD = RecordingView(

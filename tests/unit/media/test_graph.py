@@ -114,3 +114,18 @@ def test_the_level_meter_is_right_for_a_sine_and_falls_to_silence() -> None:
     for _ in range(400):
         meter.silent()
     assert meter.dbov == SILENCE_DBOV
+
+
+def test_a_notice_is_heard_with_whatever_speaks_and_when_muted_but_not_on_hold() -> None:
+    graph = AudioGraph(16000)
+    notices: list[bytes | None] = [frame(5), frame(5), None, frame(5)]
+    graph.notices.append(CallableSource(lambda: notices.pop(0)))
+    assert graph.outgoing() == frame(5)
+    graph.overlays.append(CallableSource(lambda: frame(3)))
+    assert graph.outgoing() == frame(8)
+    assert graph.outgoing() == frame(3)
+    graph.held = True
+    assert graph.outgoing() is None
+    graph.held, graph.muted = False, True
+    notices.append(frame(7))
+    assert graph.outgoing() == frame(7)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 import wave
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
 
+import av
 import numpy as np
 import pytest
 
-from phoned.errors import InvalidValue, UnavailableError
+from phoned.errors import DiskFull, InvalidValue, UnavailableError
 from phoned.model import RecordRequest
 from phoned.recording import wav
-from phoned.recording.recorder import CHUNK_FRAMES, MAX_JOBS, Recorder
+from phoned.recording.floor import DiskFloor
+from phoned.recording.recorder import CHUNK_FRAMES, FLOOR_CHUNKS, MAX_JOBS, Recorder
 from phoned.recording.recover import recover
+from phoned.recording.tapes import WavTape
 
 RATE = 8000
 SIZE = 320
@@ -36,7 +42,7 @@ class Studio:
         self.writer = ThreadPoolExecutor(1)
         self.failures: list[str] = []
 
-    def recorder(self, request: RecordRequest | None = None, name: str = "rec_1") -> Recorder:
+    def recorder(self, request: RecordRequest | None = None, name: str = "rec_1", **more: Any) -> Recorder:
         return Recorder(
             name,
             "call_1",
@@ -45,6 +51,7 @@ class Studio:
             directory=self.directory,
             writer=self.writer,
             on_failed=lambda recorder, detail: self.failures.append(detail),
+            **more,
         )
 
 
@@ -131,7 +138,8 @@ async def test_the_longest_wav_file_ends_the_recording(studio: Studio) -> None:
     recorder = studio.recorder()
     await recorder.start()
     recorder.write(frame(1), frame(1))
-    recorder._data_bytes = wav.MAX_DATA  # 18 hours later
+    assert isinstance(recorder.tape, WavTape)
+    recorder.tape.data_bytes = wav.MAX_DATA - 100  # 18 hours later
     for _ in range(CHUNK_FRAMES):
         recorder.write(frame(1), frame(1))
     for _ in range(100):
@@ -140,9 +148,9 @@ async def test_the_longest_wav_file_ends_the_recording(studio: Studio) -> None:
             break
     assert studio.failures == ["the file is as long as a WAV file can be"]
     assert recorder.view().state == "failed"
-    recorder._data_bytes = 0
     assert (await recorder.finish()).state == "failed"
-    assert [path.suffix for path in files(studio.directory)] == [".part"]
+    assert studio.failures == ["the file is as long as a WAV file can be"]
+    assert [path.name for path in files(studio.directory)] == [recorder.view().file] == ["call_1-rec_1.wav"]
 
 
 async def test_names_that_could_leave_the_directory_are_refused(studio: Studio) -> None:
@@ -161,7 +169,118 @@ async def test_a_directory_that_vanishes_fails_the_end_and_raises_nothing(studio
     await recorder.start()
     recorder.write(frame(1), frame(1))
     (studio.directory / "call_1-rec_1.wav.part").unlink()
-    assert (await recorder.finish()).state == "failed"
+    view = await recorder.finish()
+    assert (view.state, view.file) == ("failed", "call_1-rec_1.wav.part")
+    assert studio.failures == ["No such file or directory"]
+
+
+@pytest.mark.parametrize("format_", ["wav", "opus"])
+async def test_a_disk_that_fills_up_ends_the_recording_with_what_fitted(
+    studio: Studio, format_: Literal["wav", "opus"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = studio.recorder(RecordRequest(format=format_))
+    await recorder.start()
+    room = [20_000]
+
+    def pwrite(fd: int, data: bytes, at: int) -> int:
+        there = os.fstat(fd).st_size
+        fits = min(len(data), max(there - at, 0) + room[0])
+        if not fits:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        room[0] -= max(at + fits - there, 0)
+        return write(fd, bytes(data)[:fits], at)
+
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    rng = np.random.default_rng(1)
+    for _ in range(40 * CHUNK_FRAMES):
+        recorder.write(rng.integers(-9000, 9000, SIZE // 2, np.int16).tobytes(), frame(0))
+        await asyncio.sleep(0)
+    view = await recorder.finish()
+    assert (view.state, view.file) == ("failed", f"call_1-rec_1.{format_}")
+    assert studio.failures == ["No space left on device"]
+    assert 0.5 <= view.duration_s < 20
+    with av.open(str(studio.directory / view.file)) as container:
+        heard = sum(each.samples / each.sample_rate for each in container.decode(audio=0))
+    assert heard == pytest.approx(view.duration_s, abs=0.01)
+
+
+@pytest.mark.parametrize("format_", ["wav", "opus"])
+async def test_no_room_for_the_end_keeps_what_was_there(
+    studio: Studio, format_: Literal["wav", "opus"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = studio.recorder(RecordRequest(format=format_))
+    await recorder.start()
+    for _ in range(CHUNK_FRAMES):
+        recorder.write(frame(100), frame(0))
+    finish = recorder.tape.finish
+    broken = [True]
+
+    def no_room() -> None:
+        if broken.pop():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finish()
+
+    monkeypatch.setattr(recorder.tape, "finish", no_room)
+    broken.insert(0, False)
+    view = await recorder.finish()
+    assert (view.state, view.duration_s, view.file) == ("failed", 0.5, f"call_1-rec_1.{format_}")
+    assert studio.failures == ["No space left on device"]
+
+
+async def test_recordings_leave_room_on_their_disk(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DiskFull, match="recordings_min_free_mb"):
+        await studio.recorder(floor=DiskFloor(1 << 62)).start()
+    assert files(studio.directory) == []
+    recorder = studio.recorder(floor=DiskFloor(1))
+    await recorder.start()
+    monkeypatch.setattr(recorder, "_floor", DiskFloor(1 << 62))
+    for _ in range((FLOOR_CHUNKS + 1) * CHUNK_FRAMES):
+        recorder.write(frame(1), frame(1))
+    view = await recorder.finish()
+    assert (view.state, view.duration_s) == ("failed", (FLOOR_CHUNKS - 1) * CHUNK_FRAMES / 50)
+    assert "recordings_min_free_mb" in studio.failures[0]
+
+
+def test_a_small_disk_keeps_a_twentieth_of_itself() -> None:
+    free = os.statvfs("/").f_bavail * os.statvfs("/").f_frsize
+    fd = os.open("/", os.O_RDONLY)
+    try:
+        DiskFloor().check(fd)
+        with pytest.raises(OSError, match="free"):
+            DiskFloor(free * 2).check(fd)
+    finally:
+        os.close(fd)
+
+
+async def test_a_head_that_does_not_fit_leaves_no_file(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = studio.recorder()
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(recorder.tape, "begin", full)
+    with pytest.raises(DiskFull):
+        await recorder.start()
+    assert files(studio.directory) == []
+    assert recorder.view().state == "failed"
+
+
+async def test_gaps_are_told_with_their_cause(studio: Studio) -> None:
+    told: list[tuple[float, float, str]] = []
+    recorder = studio.recorder(on_gap=lambda recorder, start_s, end_s, cause: told.append((start_s, end_s, cause)))
+    await recorder.start()
+    for far in [frame(5)] * 5 + [None] * 15 + [frame(5)] * 5:
+        recorder.write(frame(1), far)
+    assert told == [(0.1, 0.4, "far_end")]
+    gate = threading.Event()
+    studio.writer.submit(gate.wait)
+    for _ in range((MAX_JOBS + 1) * CHUNK_FRAMES):
+        recorder.write(frame(1), frame(1))
+    gate.set()
+    view = await recorder.finish()
+    assert [cause for _, _, cause in told] == ["far_end", "disk", "disk"]
+    assert view.gaps == tuple((start_s, end_s) for start_s, end_s, _ in told)
 
 
 def test_a_crash_leaves_what_was_written(tmp_path: Path) -> None:
@@ -174,6 +293,7 @@ def test_a_crash_leaves_what_was_written(tmp_path: Path) -> None:
     (tmp_path / "f.wav.part").mkdir()
     found = recover(tmp_path)
     assert [(one.file, one.duration_s) for one in found] == [("a.wav", 0.2), ("b.wav", 0.0)]
+    assert [(one.format, one.channels) for one in found] == [("wav", "mixed"), ("wav", "stereo")]
     assert len(read(tmp_path / "a.wav")) == len(body) // 2
     assert [path.name for path in files(tmp_path)] == [
         "a.wav",
