@@ -13,6 +13,7 @@ from phoned.model import (
     AccountState,
     CallState,
     Cause,
+    CollectReason,
     DeviceKind,
     DeviceState,
     Direction,
@@ -263,6 +264,16 @@ class Stream(Answer):
     sent_ms: int = Field(description="Sound of the call that the bot was sent.")
     played_ms: int = Field(description="Sound of the bot that was played.")
     queued_ms: int = Field(description="Sound of the bot that waits to be played.")
+
+
+class Collected(Answer):
+    """``digits`` without the terminator. ``no_digits``: nothing was keyed in time; ``timeout``: nothing more was."""
+
+    call: str
+    digits: str
+    reason: CollectReason
+    terminator: str | None
+    playback: str | None
 
 
 class Recording(Answer):

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from api import answers, hooks
 from api.answers import Answer, Moment
-from phoned.model import Cause, DeviceRole
+from phoned.model import Cause, CollectReason, DeviceRole
 
 SUBJECTS: dict[str, type[Answer]] = {
     "account": answers.Account,
@@ -75,6 +75,7 @@ EVENTS: dict[str, Fields] = {
     },
     "call.updated": {"on_answer_failed": (str | None, None)},
     "call.dtmf": _needs(digit=str, duration_ms=Count, method=Literal["rfc4733", "info", "inband"]),
+    "call.digits": _needs(digits=str, reason=CollectReason, terminator=str | None),
     "call.reconnecting": _needs(plane=Plane, cause=Cause),
     "call.reconnected": _needs(plane=Plane, gap_ms=Count, tier=Annotated[int, Field(ge=0, le=2)]),
     "call.media_stalled": _needs(direction=Literal["inbound", "outbound"]),

@@ -73,6 +73,14 @@ PLAYBACK: dict[str, Any] = {
     "position_s": 1.2,
 }
 
+COLLECTED: dict[str, Any] = {
+    "call": _CALL,
+    "digits": "4711",
+    "reason": "terminator",
+    "terminator": "#",
+    "playback": PLAYBACK["id"],
+}
+
 STREAM: dict[str, Any] = {
     "id": "str_01939f2ac0f27d218f0a1b2c3d4e5f60",
     "call": _CALL,
@@ -190,6 +198,7 @@ ANSWERS: Mapping[str, dict[str, Any]] = {
     "Account": ACCOUNT,
     "Bridge": BRIDGE,
     "Call": CALL,
+    "Collected": COLLECTED,
     "Device": DEVICE,
     "DeviceTest": DEVICE_TEST,
     "DeviceUse": DEVICE_USE,

@@ -27,6 +27,7 @@ from phoned.config.stream import StreamOrder
 from phoned.errors import NotImplementedYet
 from phoned.model import (
     CallRequest,
+    CollectRequest,
     DevicesChange,
     DtmfMethod,
     DtmfRequest,
@@ -161,6 +162,38 @@ class Dtmf(Body):
 
     def value(self) -> DtmfRequest:
         return DtmfRequest(digits=self.digits, method=self.method, duration_ms=self.duration_ms, gap_ms=self.gap_ms)
+
+
+class Collect(Body):
+    """Digits to ask the far end for. Without ``play`` it is asked nothing."""
+
+    model_config = _examples(
+        {"play": {"file": "pin.wav"}, "max_digits": 4},
+        {"play": {"tone": "beep"}, "terminators": "#*", "first_digit_s": 5.0, "barge_in": False},
+    )
+
+    play: Play | None = None
+    max_digits: Annotated[int, Field(ge=1, le=128)] = 32
+    terminators: Annotated[str, Field(pattern=r"^[0-9*#A-D]{0,16}$")] = "#"
+    """Each of these ends the input, and is not part of it."""
+    first_digit_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """From the end of the prompt."""
+    between_digits_s: Annotated[float, Field(gt=0, le=600)] = 4.0
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 120.0
+    """For all of it, the prompt too."""
+    barge_in: bool = True
+    """A digit ends the prompt; else digits during the prompt do not count."""
+
+    def value(self) -> CollectRequest:
+        return CollectRequest(
+            play=None if self.play is None else self.play.value(),
+            max_digits=self.max_digits,
+            terminators=self.terminators,
+            first_digit_s=self.first_digit_s,
+            between_digits_s=self.between_digits_s,
+            timeout_s=self.timeout_s,
+            barge_in=self.barge_in,
+        )
 
 
 class OnAnswer(Body):

@@ -257,7 +257,9 @@ class Daemon:
             *,
             continues: Continuation | None = None,
         ) -> MediaSession:
-            return self.engine.session(call_id, replace(self._session_options, continues=continues), on_event)
+            tones = self.roster.hears_tones(account)
+            options = replace(self._session_options, continues=continues, detect_inband_dtmf=tones)
+            return self.engine.session(call_id, options, on_event)
 
         self._dial_policy = DialPolicy(config.dial)
         self.calls = CallManager(

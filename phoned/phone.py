@@ -22,6 +22,8 @@ from phoned.model import (
     BridgeView,
     CallRequest,
     CallView,
+    CollectRequest,
+    CollectView,
     DevicesChange,
     DevicesView,
     DeviceTestView,
@@ -304,6 +306,10 @@ class Phone:
         live = self._live(call)
         live.audio.dtmf(request)
         return live.view()
+
+    async def collect(self, call: str, request: CollectRequest) -> CollectView:
+        """See `PhoneControl`."""
+        return await self._live(call).audio.collect(request)
 
     async def tag(self, call: str, tags: dict[str, str]) -> CallView:
         """See `PhoneControl`."""

@@ -102,6 +102,11 @@ class Roster:
         entry = self._entries.get(account)
         return RepairPolicy() if entry is None else repair_policy_of(entry.settings.config)
 
+    def hears_tones(self, account: str) -> bool:
+        """Whether keys count as tones in the sound of the account's new calls."""
+        entry = self._entries.get(account)
+        return entry is not None and entry.settings.config.inband_dtmf
+
     @property
     def retention_s(self) -> Mapping[str, float]:
         """By account: how long a call may be without signalling."""

@@ -20,6 +20,8 @@ from phoned.model import (
     BridgeView,
     CallRequest,
     CallView,
+    CollectRequest,
+    CollectView,
     DevicesChange,
     DevicesView,
     DeviceTestView,
@@ -174,6 +176,11 @@ class PhoneControl(Protocol):
 
     async def dtmf(self, call: str, request: DtmfRequest) -> CallView:
         """Returns once the digits are queued."""
+        ...
+
+    async def collect(self, call: str, request: CollectRequest) -> CollectView:
+        """Play a prompt, if any, and return what the far end keys: within ``request.timeout_s``, or when the call ends.
+        Raises `WrongState` while it is being asked already, and what `play` raises."""
         ...
 
     async def tag(self, call: str, tags: dict[str, str]) -> CallView:

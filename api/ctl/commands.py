@@ -188,6 +188,34 @@ def dtmf(
     on.verb(on.only_call(call, "active"), "dtmf", {"digits": digits, "method": method})
 
 
+@command("collect")
+def collect(
+    context: typer.Context,
+    file: Annotated[str | None, typer.Argument(help="What to ask with: a file below the media directory.")] = None,
+    call: Call = None,
+    max_digits: Annotated[int, typer.Option(min=1, max=128)] = 32,
+    terminators: Annotated[str, typer.Option(help="Keys that end the input.")] = "#",
+    first_digit_s: Annotated[float, typer.Option(help="From the end of the prompt.")] = 10.0,
+    between_digits_s: Annotated[float, typer.Option()] = 4.0,
+    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="For all of it.")] = 120.0,
+    barge_in: Annotated[bool, typer.Option(help="A key ends the prompt.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Ask the far end for digits, and print them."""
+    on = session(context, as_json)
+    body = {
+        **({} if file is None else {"play": {"file": file}}),
+        "max_digits": max_digits,
+        "terminators": terminators,
+        "first_digit_s": first_digit_s,
+        "between_digits_s": between_digits_s,
+        "timeout_s": timeout_s,
+        "barge_in": barge_in,
+    }
+    path = f"/v1/calls/{on.only_call(call, 'active')}/collect"
+    on.show(on.client.post(path, body, timeout_s=timeout_s + 15.0), lambda view: str(view["digits"]))
+
+
 @command("play")
 def play(
     context: typer.Context,

@@ -76,6 +76,13 @@ async def dtmf(api: Api, call: str, body: schemas.Dtmf) -> Response:
     return answer(await api.phone.dtmf(call, body.value()))
 
 
+@router.post("/collect", response_model=answers.Collected, responses=SOUND)
+async def collect(api: Api, call: str, body: schemas.Collect | None = None) -> Response:
+    """Play a prompt, if any, and wait for what the far end keys. A call has one such question at a time; the event
+    `call.digits` tells the answer to everybody."""
+    return answer(await api.phone.collect(call, (body or schemas.Collect()).value()))
+
+
 @router.post("/tag", response_model=answers.Call, responses=CALL)
 async def tag(api: Api, call: str, body: schemas.Tag) -> Response:
     """Merge tags into the call's."""

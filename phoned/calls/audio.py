@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from phoned.audio.port import AudioPort
+from phoned.calls.collect import Collection
 from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.calls.streams import CallStreams, StreamDesk
-from phoned.errors import InvalidValue, NotFound, PhonedError
+from phoned.errors import InvalidValue, NotFound, PhonedError, WrongState
 from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.media import events as media
@@ -22,6 +24,8 @@ from phoned.media.graph import AudioGraph
 from phoned.model import (
     CallState,
     CallView,
+    CollectRequest,
+    CollectView,
     DtmfRequest,
     MediaState,
     PlaybackView,
@@ -80,6 +84,7 @@ class CallAudio:
         self._steps = on_answer
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
+        self._collection: Collection | None = None
         self.streams = CallStreams(call, desk, self._stream_port)
         self._speaking = False
         """As it was told."""
@@ -132,6 +137,26 @@ class CallAudio:
         if ended is not None and ended.state in ("finished", "failed"):
             return ended
         return self._media.stop_playback(playback)
+
+    async def collect(self, request: CollectRequest) -> CollectView:
+        """Ask for digits, and return them. One question at a time."""
+        self._call.require_media("collect digits in")
+        if self._collection is not None:
+            raise WrongState("the far end is being asked for digits already", state="collecting")
+        collection = self._collection = Collection(self._call.id, request, self._stop_prompt)
+        try:
+            collection.begin(None if request.play is None else (await self.play(request.play)).id)
+            view = await collection.result()
+        finally:
+            self._collection = None
+            collection.close("canceled")
+        if view.reason != "call_ended":
+            self._call.publish("call.digits", digits=view.digits, reason=view.reason, terminator=view.terminator)
+        return view
+
+    def _stop_prompt(self, playback: str) -> None:
+        with suppress(NotFound):  # it has ended by itself, and the news is on its way
+            self.stop_playback(playback)
 
     async def record(self, request: RecordRequest) -> RecordingView:
         """Start to record."""
@@ -199,6 +224,8 @@ class CallAudio:
 
     async def close(self) -> None:
         """Finish the recordings of a call that ended."""
+        if self._collection is not None:
+            self._collection.close("call_ended")
         for view in self._media.recordings():
             try:
                 self._recordings[view.id] = await self._media.stop_recording(view.id)
@@ -241,6 +268,8 @@ class CallAudio:
             case media.DtmfReceived():
                 self.streams.dtmf(event.digit, event.duration_ms)
                 self._call.publish("call.dtmf", digit=event.digit, duration_ms=event.duration_ms, method=event.method)
+                if self._collection is not None:
+                    self._collection.digit(event.digit)
             case media.VoiceTurned():
                 self._on_voice(event.speaking)
             case media.InfoWanted():
@@ -249,6 +278,8 @@ class CallAudio:
                     self._signaling.info(self._call.session, content_type, body)
             case media.PlaybackFinished():
                 self._playbacks[event.playback.id] = event.playback
+                if self._collection is not None:
+                    self._collection.playback_ended(event.playback.id)
                 outcome = "playback.failed" if event.playback.state == "failed" else "playback.finished"
                 facts = {"detail": event.detail} if event.playback.state == "failed" else {}
                 self._bus.publish(outcome, playback=event.playback, **facts)

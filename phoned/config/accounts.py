@@ -158,6 +158,8 @@ class AccountConfig(Table):
     contact_host: Literal["invalid", "local_ip"] = "invalid"
     mailbox: Flag = False
     """Ask the server for news of our mailbox (message waiting, RFC 3842)."""
+    inband_dtmf: Flag = False
+    """Listen for keys as tones in the sound too, for gateways that send them in no other way."""
     recovery: RecoveryConfig = RecoveryConfig()
     tls: TlsConfig = TlsConfig()
 

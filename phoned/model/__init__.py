@@ -49,6 +49,9 @@ from phoned.model.network import NetworkChangeView as NetworkChangeView
 from phoned.model.network import NetworkView as NetworkView
 from phoned.model.network import RouteView as RouteView
 from phoned.model.phone import PhoneStatus as PhoneStatus
+from phoned.model.sound import CollectReason as CollectReason
+from phoned.model.sound import CollectRequest as CollectRequest
+from phoned.model.sound import CollectView as CollectView
 from phoned.model.sound import DtmfRequest as DtmfRequest
 from phoned.model.sound import Frame as Frame
 from phoned.model.sound import OnClose as OnClose

@@ -72,6 +72,38 @@ class DtmfRequest:
     gap_ms: int = 60
 
 
+CollectReason = Literal["terminator", "max_digits", "timeout", "no_digits", "call_ended", "canceled"]
+"""Why a collection ended. ``timeout``: after some digits; ``no_digits``: before the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectRequest:
+    """Digits to be keyed by the far end, and what it is asked with.
+
+    The first digit has ``first_digit_s`` from the end of the prompt, each further one ``between_digits_s`` from the
+    last, all of it ``timeout_s``. With ``barge_in`` a digit ends the prompt, else what is keyed into it is dropped.
+    """
+
+    play: PlayRequest | None = None
+    max_digits: int = 32
+    terminators: str = "#"
+    first_digit_s: float = 10.0
+    between_digits_s: float = 4.0
+    timeout_s: float = 120.0
+    barge_in: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectView:
+    """What was keyed, without the terminator. ``playback``: the prompt."""
+
+    call: str
+    digits: str
+    reason: CollectReason
+    terminator: str | None = None
+    playback: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRequest:
     """A bot to be dialled, that hears a call and speaks in it."""

@@ -11,8 +11,19 @@ import numpy as np
 import pytest
 
 from phoned.errors import DeadlineExceeded, Denied, Gone, InvalidValue, NotFound, NotRegistered, Refused, WrongState
-from phoned.model import AccountState, CallRequest, CallState, DtmfRequest, EndCause, PlayRequest, RecordRequest
+from phoned.model import (
+    AccountState,
+    CallRequest,
+    CallState,
+    CollectRequest,
+    DtmfMethod,
+    DtmfRequest,
+    EndCause,
+    PlayRequest,
+    RecordRequest,
+)
 from phoned.sandbox.measure import echo_of, melody, read_stereo, write_wav
+from phoned.tasks import Tasks
 from tests.support.phones import Phones, Watch
 
 
@@ -110,6 +121,26 @@ async def test_a_ringing_call_is_cancelled(phones: Phones) -> None:
     assert (end.cause, end.by) == (EndCause.CANCELED, "local")
     again = await alice.phone.hangup(call.id)
     assert again.state is CallState.ENDED
+
+
+async def test_keys_answer_a_prompt_by_whichever_way_they_come(phones: Phones) -> None:
+    alice, _ = await phones.online("alice")
+    bob, his = await phones.online("bob", account="inband_dtmf = true")
+    placed = await alice.phone.place_call(call_to("bob"))
+    incoming = (await his.until("call.incoming")).data["call"]
+    await bob.phone.answer(incoming.id)
+    await flowing(his)
+    question = CollectRequest(play=PlayRequest(tone="1000"), max_digits=3, between_digits_s=2.0)
+    ways: tuple[DtmfMethod, ...] = ("rfc4733", "info", "inband")
+    for method in ways:
+        asking = Tasks("test", lambda name, error: None).spawn("ask", bob.phone.collect(incoming.id, question))
+        prompt = (await his.until("playback.started")).data["playback"]
+        await alice.phone.dtmf(placed.id, DtmfRequest(digits="582", method=method))
+        view = await asking
+        assert (view.digits, view.reason, view.playback) == ("582", "max_digits", prompt.id)
+        assert (await his.until("playback.finished")).data["playback"].id == prompt.id
+        told = (await his.until("call.digits")).data
+        assert (told["digits"], told["reason"], told["terminator"]) == ("582", "max_digits", None)
 
 
 async def test_two_phones_call_each_other_with_sound_hold_and_digits(phones: Phones) -> None:

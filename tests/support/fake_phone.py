@@ -23,6 +23,8 @@ from phoned.model import (
     CallRequest,
     CallState,
     CallView,
+    CollectRequest,
+    CollectView,
     DoctorView,
     DtmfRequest,
     EndCause,
@@ -351,6 +353,13 @@ class FakePhone(FakeBridges, FakeDevices, FakeStreams):
         view = self._in_state(call, CallState.ACTIVE)
         self.dtmf_sent.append((call, request))
         return view
+
+    async def collect(self, call: str, request: CollectRequest) -> CollectView:
+        self._in_state(call, CallState.ACTIVE)
+        prompt = None if request.play is None else await self.play(call, request.play)
+        return CollectView(
+            call=call, digits="42", reason="terminator", terminator="#", playback=None if prompt is None else prompt.id
+        )
 
     async def tag(self, call: str, tags: dict[str, str]) -> CallView:
         view = self.call(call)

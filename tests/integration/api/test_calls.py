@@ -362,3 +362,21 @@ async def test_keys_belong_to_a_client(running: Running) -> None:
     first = await running.unix().post("/v1/calls", json=CALL, headers=key)
     second = await running.tcp(running.token("call")).post("/v1/calls", json=CALL, headers=key)
     assert first.json()["id"] != second.json()["id"]
+
+
+async def test_digits_are_asked_for_and_answered(running: Running) -> None:
+    client = running.unix()
+    call = await active(running, client)
+    asked = await client.post(f"/v1/calls/{call}/collect", json={"play": {"file": "pin.wav"}, "max_digits": 4})
+    assert asked.status_code == 200, asked.text
+    assert answers.Collected.model_validate(asked.json()).digits == "42"
+    assert (await client.post(f"/v1/calls/{call}/collect", json={})).status_code == 200
+    wrongs: list[dict[str, Any]] = [
+        {"max_digits": 0},
+        {"terminators": "x"},
+        {"first_digit_s": 0.0},
+        {"play": {}},
+        {"more": 1},
+    ]
+    for wrong in wrongs:
+        assert (await client.post(f"/v1/calls/{call}/collect", json=wrong)).status_code == 422

@@ -54,7 +54,16 @@ async def test_a_call_from_end_to_end(running: Running) -> None:
     call = json.loads(placed.out)["id"]
     await running.phone.remote_answers(call)
     assert call in (await phonectl(running, "calls")).out
-    for args in (("hold",), ("unhold",), ("mute",), ("unmute",), ("dtmf", "12#"), ("stats",), ("play", "a.wav")):
+    for args in (
+        ("hold",),
+        ("unhold",),
+        ("mute",),
+        ("unmute",),
+        ("dtmf", "12#"),
+        ("stats",),
+        ("play", "a.wav"),
+        ("collect", "pin.wav"),
+    ):
         done = await phonectl(running, *args)
         assert done.code == ctl.OK, (args, done.err)
     assert (await phonectl(running, "play", "--tone", "440", "--json")).code == ctl.OK
