@@ -293,7 +293,7 @@ class Link:
         except TimeoutError:
             return Lost("the bot does not read")
         finally:
-            if self._bot is bot:
+            if self._bot is bot or self._began_at is None:  # else somebody says good-bye to it
                 self._bot = None
                 socket.abort()
             if bot.protocol.ignored:
