@@ -25,7 +25,6 @@ from api.routes import (
     console,
     devices,
     events,
-    later,
     login,
     messages,
     network,
@@ -66,7 +65,6 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         login.router,
         twilio.router,
         console.router(ConsoleFiles()),
-        later.router(),
     ):
         app.include_router(router)
     app.complete()

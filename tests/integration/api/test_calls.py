@@ -85,7 +85,7 @@ async def test_wait_ends_with_504_when_nobody_answers(running: Running) -> None:
         ({**CALL, "to": "112"}, (403, "emergency_disabled")),
         ({**CALL, "to": "0900"}, (403, "destination_denied")),
         ({**CALL, "to": "2 0 0"}, (422, "invalid_value")),
-        ({**CALL, "on_answer": [{"stream": {}}]}, (501, "not_implemented")),
+        ({**CALL, "on_answer": [{"stream": {}}]}, (422, "invalid_value")),
         ({"to": "200"}, (422, "invalid_value")),
         ([], (422, "invalid_value")),
         (None, (422, "invalid_value")),

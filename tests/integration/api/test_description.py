@@ -10,7 +10,6 @@ import pytest
 from api import answers, schemas
 from api.description import OPEN, operations
 from api.examples import ANSWERS
-from api.routes.later import LATER
 from tests.integration.api.conftest import Running
 
 
@@ -110,19 +109,6 @@ async def test_operation_ids_are_unique(running: Running) -> None:
     document = await described(running)
     ids = [operation["operationId"] for operations in document["paths"].values() for operation in operations.values()]
     assert len(ids) == len(set(ids))
-
-
-@pytest.mark.parametrize(("path", "methods"), LATER)
-async def test_what_is_not_built_is_501_and_not_described(
-    running: Running, path: str, methods: tuple[str, ...]
-) -> None:
-    document = await described(running)
-    client = running.unix()
-    for method in methods:
-        assert method.lower() not in document["paths"].get(path.replace("{a}", "{account}"), {})
-        response = await client.request(method, path)
-        assert (response.status_code, response.json()["code"]) == (501, "not_implemented"), (method, path)
-        assert "retry-after" not in response.headers
 
 
 async def test_the_root_links_to_what_there_is(running: Running) -> None:

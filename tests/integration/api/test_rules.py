@@ -132,7 +132,9 @@ async def test_no_get_changes_anything(running: Running) -> None:
     tried = 0
     for path, _, _ in operations(document):
         for id_ in (call.id, placed.id):
-            values = dict.fromkeys(("recording", "playback", "slug", "webhook", "delivery"), "none") | {
+            values = dict.fromkeys(
+                ("recording", "playback", "slug", "webhook", "delivery", "bridge", "stream"), "none"
+            ) | {
                 "account": "front",
                 "call": id_,
             }
@@ -175,7 +177,7 @@ async def test_unknown_members_are_refused_everywhere(running: Running) -> None:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         name = next(part["$ref"] for part in schema.get("anyOf", [schema]) if "$ref" in part).rpartition("/")[2]
         body = {**bodies[name]["examples"][0], "unheard_of": 1}
-        where = path.format(account="front", call=call.id)
+        where = path.format(account="front", call=call.id, bridge="br_none")
         response = await client.request(method, where, json=body)
         assert (response.status_code, response.json()["code"]) == (422, "invalid_value"), (method, path)
         assert response.json()["errors"][0]["pointer"] == "/unheard_of", (method, path)
