@@ -356,10 +356,8 @@ class FakePhone(FakeBridges, FakeDevices, FakeStreams):
 
     async def collect(self, call: str, request: CollectRequest) -> CollectView:
         self._in_state(call, CallState.ACTIVE)
-        prompt = None if request.play is None else await self.play(call, request.play)
-        return CollectView(
-            call=call, digits="42", reason="terminator", terminator="#", playback=None if prompt is None else prompt.id
-        )
+        prompt = None if request.play is None else (await self.play(call, request.play)).id
+        return CollectView(call=call, digits="42", reason="terminator", terminator="#", playback=prompt)
 
     async def tag(self, call: str, tags: dict[str, str]) -> CallView:
         view = self.call(call)
@@ -413,14 +411,9 @@ class FakePhone(FakeBridges, FakeDevices, FakeStreams):
 
     async def record(self, call: str, request: RecordRequest) -> RecordingView:
         active = self._in_state(call, CallState.ACTIVE)
-        id_ = new_id("rec")
+        id_, format_ = new_id("rec"), request.format
         view = RecordingView(
-            id=id_,
-            call=call,
-            state="recording",
-            format=request.format,
-            channels=request.channels,
-            file=f"{id_}.{request.format}",
+            id=id_, call=call, state="recording", format=format_, channels=request.channels, file=f"{id_}.{format_}"
         )
         self._recordings[view.id] = view
         await self._change("call.updated", call, recordings=(*active.recordings, view.id))
