@@ -118,8 +118,7 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "disk_full": (
         507,
         "No room on the disk",
-        "Recordings leave [media] recordings_min_free_mb free. Delete some, or let [media] recordings_keep_days and"
-        " recordings_max_mb do it.",
+        "Recordings leave [media] recordings_min_free_mb free. Delete some.",
     ),
     "draining": (503, "Draining", "The phone takes no new work: it is about to stop."),
     "not_ready": (503, "Not ready", "No account is online, or the phone is draining."),

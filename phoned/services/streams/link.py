@@ -234,7 +234,9 @@ class Link:
             return
         if self._state == "failed":
             log.warning("%s: stream %s failed: %s", self._call, self._id, why)
-        self._publish(f"stream.{self._state}", detail=why)
+            self._publish("stream.failed", detail=why)
+        else:
+            self._publish("stream.stopped", detail=why)
         self._on_over()
 
     # -- the life of the connection
