@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from phoned.model import CallState
+from phoned.model import CallState, StreamRequest
 from tests.support.webhook_sink import Reply, Sink, failing
 from tests.support.webhooks import configured, life, received
 
@@ -21,7 +21,8 @@ from tests.support.webhooks import configured, life, received
     [
         ({"action": "answer"}, "active"),
         ({"action": "reject", "code": 603}, "ended"),
-        ({"action": "answer", "stream": {"url": "wss://bot"}}, "ringing"),
+        ({"action": "answer", "stream": {"url": "wss://bot"}}, "active"),
+        ({"action": "answer", "stream": {"url": "https://bot"}}, "ringing"),
         ({"action": "sing"}, "ringing"),
         ({"ok": True}, "ringing"),
     ],
@@ -38,6 +39,10 @@ async def test_the_answer_to_an_incoming_call_decides_about_it(
         await phone.service.stop(1.0)
     if outcome == "ringing" and "action" in reply:
         assert "counts for nothing" in caplog.text
+    if outcome == "active":
+        assert [step.url for step in phone.phone.then if isinstance(step, StreamRequest)] == (
+            ["wss://bot"] if "stream" in reply else []
+        )
     if outcome == "ended":
         assert phone.phone.call(call.id).end.sip_code == 603  # type: ignore[union-attr]
 
