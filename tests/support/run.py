@@ -1,20 +1,18 @@
 """`make test`: every test that is not long, then the coverage floors of the house.
 
-Three runs go side by side, because two mostly wait for real time (peers and namespaces; processes of ours) and the
-third for the processor. That one yields to the others wherever they want it, or calls would be measured that had no
-processor. The output of the first two is shown when they have ended. Pure modules have a higher floor than the rest
-(`FLOORS`). Arguments go to one single pytest run; with arguments that select tests (anything not starting with a dash)
-the floors are not checked, because they could not hold.
+Two runs go side by side, because one mostly waits for real time (peers, namespaces) and the other for the processor.
+The second yields to the first wherever both want it, or calls would be measured that had no processor.
+The first run's output is shown when it has ended. Pure modules have a higher floor than the rest (`FLOORS`).
+Arguments go to one single pytest run; with arguments that select tests (anything not starting with a dash) the floors
+are not checked, because they could not hold.
 """
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO
 
 PURE = (
     "phoned/sip/*,phoned/media/sdp/*,phoned/media/sdp.py,phoned/media/rtp.py,phoned/media/rtcp.py,"
@@ -25,12 +23,9 @@ FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include",
 """Raise them, never lower them."""
 PYTEST = ("-m", "pytest", "-m", "not long")
 COVERED = ("-m", "coverage", "run", *PYTEST)
-WAITING = (
-    (*PYTEST, "tests/peers", "tests/network"),
-    (*COVERED, "tests/integration"),
-)
-"""Tests that wait for real time and drive phoned as a process of its own. What they reach inside of this one counts."""
-ELSE = (*COVERED, *(f"--ignore=tests/{folder}" for folder in ("peers", "network", "integration")), "tests")
+WAITING = ("tests/peers", "tests/network")
+"""Tests that wait for real time and drive phoned as a process of its own."""
+ELSE = tuple(f"--ignore={folder}" for folder in WAITING)
 
 
 def main(arguments: list[str]) -> int:
@@ -45,41 +40,25 @@ def main(arguments: list[str]) -> int:
         status = subprocess.run([sys.executable, *COVERED, *arguments], check=False).returncode
         whole = all(argument.startswith("-") for argument in arguments)
     else:
-        status, whole = _side_by_side(), True
+        status, whole = _both(), True
     return status or (_floors() if whole else 0)
 
 
-def _side_by_side() -> int:
-    with contextlib.ExitStack() as stack:
-        waiting = [_Run(command, stack.enter_context(tempfile.TemporaryFile()), stack) for command in WAITING]
-        status = subprocess.run(["nice", "-n", "10", sys.executable, *ELSE], check=False).returncode
-        for run in waiting:
-            status = run.result() or status
-    return status
-
-
-class _Run:
-    """A run beside the others; it ends with the ``stack``."""
-
-    def __init__(self, command: tuple[str, ...], output: IO[bytes], stack: contextlib.ExitStack) -> None:
-        self._command = command
-        self._output = output
-        self._process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=subprocess.STDOUT)
-        stack.callback(self._stop)
-
-    def _stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
-
-    def result(self) -> int:
-        """Wait for it, and show what it said."""
-        status = self._process.wait()
-        self._output.seek(0)
-        folders = [word for word in self._command if word.startswith("tests/")]
-        sys.stdout.write(f"\n--- {' '.join(folders)} ---\n{self._output.read().decode(errors='replace')}")
+def _both() -> int:
+    with tempfile.TemporaryFile() as output:
+        waiting = subprocess.Popen([sys.executable, *PYTEST, *WAITING], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yielding = ["nice", "-n", "10", sys.executable, *COVERED, *ELSE, "tests"]
+            status = subprocess.run(yielding, check=False).returncode
+            status = waiting.wait() or status
+        finally:
+            if waiting.poll() is None:
+                waiting.terminate()
+                waiting.wait()
+        output.seek(0)
+        sys.stdout.write(f"\n--- {' '.join(WAITING)} ---\n{output.read().decode(errors='replace')}")
         sys.stdout.flush()
-        return status
+    return status
 
 
 def _floors() -> int:

@@ -113,7 +113,7 @@ def test_every_kind_of_recording_is_finished_after_a_kill_and_its_user_is_told(p
         assert (view["call"], view["state"], view["recovered"]) == (call, "finished", True)
         assert (view["format"], view["channels"]) == (running[number]["format"], running[number]["channels"])
         assert view["duration_s"] > before[number] - UNWRITTEN_S
-        assert (phone.recordings / view["file"]).stat().st_size > 10_000
+        assert (phone.recordings / view["file"]).stat().st_size > {"wav": 10_000, "opus": 2_000}[view["format"]]
         assert not list(phone.recordings.glob(f"*{number}*.part"))
     wait_gone(phone, call)
 
