@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
 from phoned.media.dtls import Identity
+
+FRESH_S = 86_400.0
+"""A certificate is good for a month from when it was made; one that waited longer than this is not handed out."""
 
 
 class Identities:
     """Each is handed out once (one certificate per association). Made by `MediaEngine`."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, clock: Callable[[], float] = time.monotonic) -> None:
         self._executor = executor
+        self._clock = clock
+        self._made_at = 0.0
         self._spare: Future[Identity] | None = None
         self._closed = False
 
     def prepare(self) -> None:
         """Have one made, on a thread. `take` does it by itself."""
         if self._spare is None and not self._closed:
+            self._made_at = self._clock()
             self._spare = self._executor.submit(Identity)
 
     def take(self) -> Identity:
@@ -25,9 +33,10 @@ class Identities:
         spare = self._spare
         if spare is None or self._closed or not spare.done():
             return Identity()
+        fresh = self._clock() - self._made_at < FRESH_S
         self._spare = None
         self.prepare()
-        return spare.result()
+        return spare.result() if fresh else Identity()
 
     def close(self) -> None:
         """The threads go: no more is prepared."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from phoned.media.identities import Identities
+from phoned.media.identities import FRESH_S, Identities
 
 
 class ByHand(Executor):
@@ -46,6 +46,20 @@ def test_whoever_comes_before_it_is_ready_gets_another_without_a_wait() -> None:
     assert one.fingerprint != other.fingerprint
     executor.work()
     assert identities.take() not in (one, other)
+
+
+def test_one_that_waited_for_long_is_not_handed_out() -> None:
+    now = [0.0]
+    executor = ByHand()
+    identities = Identities(executor, lambda: now[0])
+    identities.prepare()
+    stale = executor.jobs[0][0]
+    executor.work()
+    now[0] = FRESH_S
+    assert identities.take() is not stale.result()
+    fresh = executor.jobs[0][0]
+    executor.work()
+    assert identities.take() is fresh.result()
 
 
 def test_a_stopped_engine_prepares_nothing() -> None:
