@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +133,13 @@ class EventReader:
                         self._take(json.loads(line[5:]))
             self._finish("the event stream ended")
         except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
-            self._finish(f"the event stream failed: {error!r}")
+            words = f"the event stream failed: {error!r}"
+            with warnings.catch_warnings():
+                # the daemon may end between the look and the client: its socket must not outlive this
+                warnings.simplefilter("ignore", ResourceWarning)
+                error.__traceback__ = error.__cause__ = error.__context__ = None
+                gc.collect()
+            self._finish(words)
 
     def _take(self, envelope: Json) -> None:
         with self._changed:
