@@ -9,7 +9,7 @@ import typer
 
 from api.ctl import output
 from api.ctl.arguments import Json
-from api.ctl.session import app, command, guarded, segment, session
+from api.ctl.session import command, group, guarded, segment, session
 
 PATH = "/v1/devices"
 TRIAL_S = 20.0
@@ -17,15 +17,10 @@ ROLES = ("input", "output", "ring")
 
 Role = Annotated[Literal["input", "output", "ring"], typer.Argument(help="The microphone, the speaker or the bell.")]
 
-group = typer.Typer(
-    help="The machine's sound devices, and what the phone uses of them.",
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(group, name="devices")
+devices = group("devices", "The machine's sound devices, and what the phone uses of them.")
 
 
-@group.callback(invoke_without_command=True)
+@devices.callback(invoke_without_command=True)
 @guarded
 def listing(context: typer.Context, as_json: Json = False) -> None:
     """The machine's sound devices, and what the phone uses of them."""
@@ -34,7 +29,7 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
         on.show(on.client.get(PATH), shown)
 
 
-@command("use", group)
+@command("use", devices)
 def use(
     context: typer.Context,
     role: Role,
@@ -45,7 +40,7 @@ def use(
     _change(context, {role: {"device": None if device == "config" else device}}, as_json)
 
 
-@command("mute", group)
+@command("mute", devices)
 def mute(
     context: typer.Context,
     role: Role,
@@ -56,7 +51,7 @@ def mute(
     _change(context, {role: {"muted": not off}}, as_json)
 
 
-@command("gain", group)
+@command("gain", devices)
 def gain(
     context: typer.Context,
     gain_db: Annotated[float, typer.Argument(min=-60, max=30, help="In dB; 0 leaves it as it is.")],
@@ -66,7 +61,7 @@ def gain(
     _change(context, {"input": {"gain_db": gain_db}}, as_json)
 
 
-@command("front", group)
+@command("front", devices)
 def front(
     context: typer.Context,
     call: Annotated[str, typer.Argument(help="A call's id, or auto: the newest answered one.")],
@@ -76,7 +71,7 @@ def front(
     _change(context, {"call": None if call == "auto" else segment(call)}, as_json)
 
 
-@command("test", group)
+@command("test", devices)
 def send_test(context: typer.Context, as_json: Json = False) -> None:
     """Play a tone and listen for it. Exit code 0 also when it was not heard: see what is said."""
     on = session(context, as_json)

@@ -351,7 +351,7 @@ class MediaSession:
         return self._desk.playbacks()
 
     async def record(self, request: RecordRequest, recording_id: str | None = None) -> RecordingView:
-        """Start to record. Raises `UnavailableError` without a directory, `NotImplementedYet` for an unknown format."""
+        """Start to record. Raises `UnavailableError` without a directory, `AtCapacity`, `InvalidValue`."""
         self._check_open()
         return await self._desk.record(request, recording_id)
 
