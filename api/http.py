@@ -195,6 +195,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close_sent = True
         self.loop.call_later(CLOSE_S, self.transport.abort)
 
+    def shutdown(self) -> None:
+        """The server ends. A peer that has just closed is let go, where uvicorn would close once more and raise."""
+        try:
+            super().shutdown()
+        except InvalidState:
+            self.transport.close()
+
 
 def _is_unix(connection: object) -> bool:
     state: dict[str, Any] = getattr(connection, "app_state", {})
