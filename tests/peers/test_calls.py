@@ -205,7 +205,9 @@ def test_the_sip_of_a_call_is_told_without_secrets(phone: PhonedProcess, open_pa
     ended(phone, call)
     trace = phone.get(f"/v1/calls/{call}/trace")
     assert trace["complete"]
-    firsts = [(m["direction"], m["text"].split("\r\n")[0].split(" sip:")[0]) for m in trace["messages"]]
+    # JsSIP repeats its answer, and we the ACK, where that one was more than half a second under way (RFC 3261 13.3.1.4)
+    messages = dict.fromkeys((m["direction"], m["text"]) for m in trace["messages"])
+    firsts = [(direction, text.split("\r\n")[0].split(" sip:")[0]) for direction, text in messages]
     sent = [what for way, what in firsts if way == "sent"]
     assert sent == ["INVITE", "ACK", "INVITE", "ACK", "INVITE", "ACK", "BYE"], "challenged, answered, held, ended"
     assert [what for way, what in firsts if way == "received"].count("SIP/2.0 200 OK") == 3

@@ -1,17 +1,15 @@
 """`make test`: every test that is not long, then the coverage floors of the house.
 
-Two runs go side by side, because one mostly waits for real time (peers, namespaces) and the other for the processor.
-The second yields to the first wherever both want it, or calls would be measured that had no processor.
-The first run's output is shown when it has ended. Pure modules have a higher floor than the rest (`FLOORS`).
-Arguments go to one single pytest run; with arguments that select tests (anything not starting with a dash) the floors
-are not checked, because they could not hold.
+Everything goes one after the other: calls and namespaces are measured in real time, and would be short of the processor
+beside a second run. Pure modules have a higher floor than the rest (`FLOORS`).
+Arguments go to pytest; with arguments that select tests (anything not starting with a dash) the floors are not checked,
+because they could not hold.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 PURE = (
@@ -21,11 +19,7 @@ PURE = (
 )
 FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include", PURE], 100), ("everything", [], 90))
 """Raise them, never lower them."""
-PYTEST = ("-m", "pytest", "-m", "not long")
-COVERED = ("-m", "coverage", "run", *PYTEST)
-WAITING = ("tests/peers", "tests/network")
-"""Tests that wait for real time and drive phoned as a process of its own."""
-ELSE = tuple(f"--ignore={folder}" for folder in WAITING)
+PYTEST = ("-m", "coverage", "run", "-m", "pytest", "-m", "not long")
 
 
 def main(arguments: list[str]) -> int:
@@ -36,29 +30,9 @@ def main(arguments: list[str]) -> int:
         old.unlink()
     # some hundred processes of ours are about to start: each would compile all of it where bytecode is not written
     subprocess.run([sys.executable, "-m", "compileall", "-q", "phoned", "api"], check=True)
-    if arguments:
-        status = subprocess.run([sys.executable, *COVERED, *arguments], check=False).returncode
-        whole = all(argument.startswith("-") for argument in arguments)
-    else:
-        status, whole = _both(), True
+    status = subprocess.run([sys.executable, *PYTEST, *arguments], check=False).returncode
+    whole = all(argument.startswith("-") for argument in arguments)
     return status or (_floors() if whole else 0)
-
-
-def _both() -> int:
-    with tempfile.TemporaryFile() as output:
-        waiting = subprocess.Popen([sys.executable, *PYTEST, *WAITING], stdout=output, stderr=subprocess.STDOUT)
-        try:
-            yielding = ["nice", "-n", "10", sys.executable, *COVERED, *ELSE, "tests"]
-            status = subprocess.run(yielding, check=False).returncode
-            status = waiting.wait() or status
-        finally:
-            if waiting.poll() is None:
-                waiting.terminate()
-                waiting.wait()
-        output.seek(0)
-        sys.stdout.write(f"\n--- {' '.join(WAITING)} ---\n{output.read().decode(errors='replace')}")
-        sys.stdout.flush()
-    return status
 
 
 def _floors() -> int:
