@@ -11,24 +11,23 @@ transaction ends with its final response.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from phoned.sip.accessors import cseq, to, via_top
 from phoned.sip.fields import CSeq
 from phoned.sip.headers import Headers
-from phoned.sip.io import TimerSet, TimerValues
+from phoned.sip.io import TimerValues
 from phoned.sip.message import Request, Response
 from phoned.sip.transaction import (
     ResponseReceived,
     State,
-    Terminated,
     TimedOut,
     Timer,
     TransactionEvent,
     TransactionKey,
-    TransportFailed,
     Wire,
-    check_step,
 )
+from phoned.sip.transaction_machine import TransactionMachine
 
 _INVITE_LEGAL: Mapping[State, frozenset[State]] = {
     State.CALLING: frozenset({State.PROCEEDING, State.ACCEPTED, State.COMPLETED, State.TERMINATED}),
@@ -74,12 +73,10 @@ def _follow_up(invite: Request, method: str) -> Request:
     return Request(method=method, uri=invite.uri, headers=headers)
 
 
-class InviteClientTransaction:
-    """RFC 3261 17.1.1 with the Accepted state of RFC 6026. Driven by the transaction layer.
+class _ClientTransaction(TransactionMachine):
+    """``timeout_s``: how long the final response may take, 64*T1 unless said otherwise."""
 
-    A far end that says nothing for ten minutes after a provisional response (13.3.1.1 wants one each minute) is given
-    up (`Timer.ANSWER`), so that nothing waits for ever. Its user will have lost patience before, and cancelled.
-    """
+    first: ClassVar[State]
 
     def __init__(
         self,
@@ -90,20 +87,26 @@ class InviteClientTransaction:
         timers: TimerValues,
         timeout_s: float | None = None,
     ) -> None:
-        self.key = key
-        self.request = request
-        self.state = State.CALLING
-        self.timers: TimerSet[Timer] = TimerSet()
-        self._wire = wire
-        self._values = timers
+        super().__init__(key=key, request=request, wire=wire, timers=timers, state=self.first)
         self._timeout_s = timers.transaction_s if timeout_s is None else timeout_s
-        self._interval_s = timers.t1_s
-        self._ack: Request | None = None
 
-    @property
-    def pending(self) -> bool:
-        """Whether the final response is still to come."""
-        return self.state in (State.CALLING, State.PROCEEDING)
+    def _send(self) -> list[TransactionEvent]:
+        return self._write(self.request)
+
+    def _up(self, response: Response) -> ResponseReceived:
+        return ResponseReceived(key=self.key, request=self.request, response=response)
+
+
+class InviteClientTransaction(_ClientTransaction):
+    """RFC 3261 17.1.1 with the Accepted state of RFC 6026. Driven by the transaction layer.
+
+    A far end that says nothing for ten minutes after a provisional response (13.3.1.1 wants one each minute) is given
+    up (`Timer.ANSWER`), so that nothing waits for ever. Its user will have lost patience before, and cancelled.
+    """
+
+    legal = _INVITE_LEGAL
+    first = State.CALLING
+    _ack: Request | None = None
 
     @property
     def cancellable(self) -> bool:
@@ -159,53 +162,13 @@ class InviteClientTransaction:
             return [TimedOut(key=self.key, timer=timer), self._end()]
         return [self._end()]
 
-    def fail(self) -> list[TransactionEvent]:
-        """The flow is gone."""
-        if self.pending:
-            return [TransportFailed(key=self.key, request=self.request), self._end()]
-        return [self._end()]
 
-    def _send(self) -> list[TransactionEvent]:
-        return [] if self._wire.send(self.request) else self.fail()
-
-    def _up(self, response: Response) -> ResponseReceived:
-        return ResponseReceived(key=self.key, request=self.request, response=response)
-
-    def _end(self) -> Terminated:
-        self._enter(State.TERMINATED)
-        return Terminated(key=self.key)
-
-    def _enter(self, state: State) -> None:
-        check_step(_INVITE_LEGAL, self.state, state)
-        self.state = state
-        self.timers.clear_all()
-
-
-class NonInviteClientTransaction:
+class NonInviteClientTransaction(_ClientTransaction):
     """RFC 3261 17.1.2. Driven by the transaction layer."""
 
-    def __init__(
-        self,
-        *,
-        key: TransactionKey,
-        request: Request,
-        wire: Wire,
-        timers: TimerValues,
-        timeout_s: float | None = None,
-    ) -> None:
-        self.key = key
-        self.request = request
-        self.state = State.TRYING
-        self.timers: TimerSet[Timer] = TimerSet()
-        self._wire = wire
-        self._values = timers
-        self._timeout_s = timers.transaction_s if timeout_s is None else timeout_s
-        self._interval_s = timers.t1_s
-
-    @property
-    def pending(self) -> bool:
-        """Whether the final response is still to come."""
-        return self.state in (State.TRYING, State.PROCEEDING)
+    legal = _NON_INVITE_LEGAL
+    first = State.TRYING
+    keeping_timers = frozenset({State.PROCEEDING})  # E and F go on from Trying (17.1.2.2)
 
     def start(self, now: float) -> list[TransactionEvent]:
         """Send the request for the first time."""
@@ -218,7 +181,7 @@ class NonInviteClientTransaction:
         """A response whose branch and method are ours."""
         if not self.pending:
             return []
-        up = ResponseReceived(key=self.key, request=self.request, response=response)
+        up = self._up(response)
         if response.status < 200:
             if self.state is State.TRYING:
                 self._enter(State.PROCEEDING)
@@ -239,22 +202,3 @@ class NonInviteClientTransaction:
         if timer is Timer.F:
             return [TimedOut(key=self.key, timer=timer), self._end()]
         return [self._end()]
-
-    def fail(self) -> list[TransactionEvent]:
-        """The flow is gone."""
-        if self.pending:
-            return [TransportFailed(key=self.key, request=self.request), self._end()]
-        return [self._end()]
-
-    def _send(self) -> list[TransactionEvent]:
-        return [] if self._wire.send(self.request) else self.fail()
-
-    def _end(self) -> Terminated:
-        self._enter(State.TERMINATED)
-        return Terminated(key=self.key)
-
-    def _enter(self, state: State) -> None:
-        check_step(_NON_INVITE_LEGAL, self.state, state)
-        self.state = state
-        if state is not State.PROCEEDING:  # E and F go on from Trying (17.1.2.2)
-            self.timers.clear_all()

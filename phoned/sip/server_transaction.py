@@ -14,22 +14,21 @@ the flow is alive.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from phoned.sip.accessors import to
-from phoned.sip.io import TimerSet, TimerValues
+from phoned.sip.io import TimerValues
 from phoned.sip.message import Request, Response, response_to
 from phoned.sip.transaction import (
     AckReceived,
     State,
-    Terminated,
     TimedOut,
     Timer,
     TransactionEvent,
     TransactionKey,
-    TransportFailed,
     Wire,
-    check_step,
 )
+from phoned.sip.transaction_machine import TransactionMachine
 
 _INVITE_LEGAL: Mapping[State, frozenset[State]] = {
     State.PROCEEDING: frozenset({State.ACCEPTED, State.COMPLETED, State.TERMINATED}),
@@ -47,37 +46,33 @@ _NON_INVITE_LEGAL: Mapping[State, frozenset[State]] = {
 }
 
 
-class InviteServerTransaction:
+class _ServerTransaction(TransactionMachine):
+    first: ClassVar[State]
+
+    def __init__(self, *, key: TransactionKey, request: Request, wire: Wire, timers: TimerValues) -> None:
+        super().__init__(key=key, request=request, wire=wire, timers=timers, state=self.first)
+        self.response: Response | None = None
+        """The newest response sent."""
+
+    @property
+    def to_tag(self) -> str | None:
+        """The To tag of our newest response."""
+        return None if self.response is None else to(self.response).tag
+
+
+class InviteServerTransaction(_ServerTransaction):
     """RFC 3261 17.2.1 with the Accepted state of RFC 6026. Driven by the transaction layer.
 
     A user that says nothing for ten minutes, not even another provisional response (13.3.1.1 wants one each minute), is
     given up (`Timer.ANSWER`): a forgotten INVITE must not hold its place for ever.
     """
 
-    def __init__(self, *, key: TransactionKey, request: Request, wire: Wire, timers: TimerValues) -> None:
-        self.key = key
-        self.request = request
-        self.response: Response | None = None
-        """The newest response sent."""
-        self.state = State.PROCEEDING
-        self.timers: TimerSet[Timer] = TimerSet()
-        self._wire = wire
-        self._values = timers
-        self._interval_s = timers.t1_s
-
-    @property
-    def pending(self) -> bool:
-        """Whether the final response is still to be given."""
-        return self.state is State.PROCEEDING
+    legal = _INVITE_LEGAL
+    first = State.PROCEEDING
 
     def start(self, now: float) -> list[TransactionEvent]:
         """Answer with 100."""
         return self.respond(response_to(self.request, 100), now)
-
-    @property
-    def to_tag(self) -> str | None:
-        """The To tag of our newest response."""
-        return None if self.response is None else to(self.response).tag
 
     def accepts(self, status: int) -> bool:
         """Whether `respond` may be given a response of this status now: a 2xx may be repeated."""
@@ -95,19 +90,19 @@ class InviteServerTransaction:
             return []
         if response.status < 200:
             self.timers.set(Timer.ANSWER, now + self._values.silence_s)
-            return self._send(response)
+            return self._write(response)
         self._enter(State.COMPLETED)
         self.timers.set(Timer.H, now + self._values.transaction_s)
         if not self._wire.reliable:
             self.timers.set(Timer.G, now + self._interval_s)
-        return self._send(response)
+        return self._write(response)
 
     def receive(self, request: Request, now: float) -> list[TransactionEvent]:
         """The INVITE again, or an ACK with its branch."""
         if request.method == "ACK":
             return self._acknowledged(request, now)
         if self.state in (State.PROCEEDING, State.COMPLETED) and self.response is not None:
-            return self._send(self.response)
+            return self._write(self.response)
         return []
 
     def _acknowledged(self, ack: Request, now: float) -> list[TransactionEvent]:
@@ -126,61 +121,27 @@ class InviteServerTransaction:
         if timer is Timer.G and self.response is not None:
             self._interval_s = min(2 * self._interval_s, self._values.t2_s)
             self.timers.set(Timer.G, now + self._interval_s)
-            return self._send(self.response)
+            return self._write(self.response)
         if timer in (Timer.H, Timer.ANSWER):
             return [TimedOut(key=self.key, timer=timer), self._end()]
         return [self._end()]
 
-    def fail(self) -> list[TransactionEvent]:
-        """The flow is gone."""
-        if self.pending:
-            return [TransportFailed(key=self.key, request=self.request), self._end()]
-        return [self._end()]
 
-    def _send(self, response: Response) -> list[TransactionEvent]:
-        return [] if self._wire.send(response) else self.fail()
-
-    def _end(self) -> Terminated:
-        self._enter(State.TERMINATED)
-        return Terminated(key=self.key)
-
-    def _enter(self, state: State) -> None:
-        check_step(_INVITE_LEGAL, self.state, state)
-        self.state = state
-        self.timers.clear_all()
-
-
-class NonInviteServerTransaction:
+class NonInviteServerTransaction(_ServerTransaction):
     """RFC 3261 17.2.2. Driven by the transaction layer.
 
     A user that never answers is given up after 64*T1 (`Timer.ANSWER`): by then the far end's Timer F has fired, and a
     response would be stray (RFC 4320 4.2).
     """
 
-    def __init__(self, *, key: TransactionKey, request: Request, wire: Wire, timers: TimerValues) -> None:
-        self.key = key
-        self.request = request
-        self.response: Response | None = None
-        """The newest response sent."""
-        self.state = State.TRYING
-        self.timers: TimerSet[Timer] = TimerSet()
-        self._wire = wire
-        self._values = timers
-
-    @property
-    def pending(self) -> bool:
-        """Whether the final response is still to be given."""
-        return self.state in (State.TRYING, State.PROCEEDING)
+    legal = _NON_INVITE_LEGAL
+    first = State.TRYING
+    keeping_timers = frozenset({State.PROCEEDING})  # the wait for an answer goes on
 
     def start(self, now: float) -> list[TransactionEvent]:
         """Wait for the user's answer."""
         self.timers.set(Timer.ANSWER, now + self._values.transaction_s)
         return []
-
-    @property
-    def to_tag(self) -> str | None:
-        """The To tag of our newest response."""
-        return None if self.response is None else to(self.response).tag
 
     def accepts(self, status: int) -> bool:
         """Whether `respond` may be given a response of this status now."""
@@ -192,9 +153,9 @@ class NonInviteServerTransaction:
         if response.status < 200:
             if self.state is State.TRYING:
                 self._enter(State.PROCEEDING)
-            return self._send(response)
+            return self._write(response)
         self._enter(State.COMPLETED)
-        events = self._send(response)
+        events = self._write(response)
         if events:
             return events
         if self._wire.reliable:
@@ -204,29 +165,10 @@ class NonInviteServerTransaction:
 
     def receive(self, request: Request, now: float) -> list[TransactionEvent]:
         """The request again."""
-        return [] if self.response is None else self._send(self.response)
+        return [] if self.response is None else self._write(self.response)
 
     def tick(self, timer: Timer, now: float) -> list[TransactionEvent]:
         """``timer`` fired."""
         if timer is Timer.ANSWER:
             return [TimedOut(key=self.key, timer=timer), self._end()]
         return [self._end()]
-
-    def fail(self) -> list[TransactionEvent]:
-        """The flow is gone."""
-        if self.pending:
-            return [TransportFailed(key=self.key, request=self.request), self._end()]
-        return [self._end()]
-
-    def _send(self, response: Response) -> list[TransactionEvent]:
-        return [] if self._wire.send(response) else self.fail()
-
-    def _end(self) -> Terminated:
-        self._enter(State.TERMINATED)
-        return Terminated(key=self.key)
-
-    def _enter(self, state: State) -> None:
-        check_step(_NON_INVITE_LEGAL, self.state, state)
-        self.state = state
-        if state is not State.PROCEEDING:  # the wait for an answer goes on
-            self.timers.clear_all()

@@ -19,18 +19,15 @@ from phoned.sip.accessors import (
 )
 from phoned.sip.dialog import Dialog, DialogState
 from phoned.sip.events import (
-    Answered,
     AnswerReceived,
     Confirmed,
     DescriptionExpired,
     DescriptionKind,
-    DialogChanged,
     EndCause,
     IncomingCall,
     Party,
     SessionId,
 )
-from phoned.sip.fields import NameAddr
 from phoned.sip.invite_session import close, modify, provisional
 from phoned.sip.invite_session.state import (
     CalleeFacts,
@@ -212,18 +209,7 @@ def _accept(s: InviteSession, callee: CalleeFacts, now: float) -> None:
     leg.dialog.state = DialogState.CONFIRMED
     s.enter(InviteState.ACCEPTED)
     succeed(s, callee.incoming, response, now)
-    dialog = leg.dialog
-    s.emit(
-        Answered(
-            session=s.id,
-            call_id=dialog.call_id,
-            local_tag=dialog.local_tag,
-            remote_tag=dialog.remote_tag,
-            remote_uri=str(NameAddr.parse(dialog.remote).uri),
-            remote_target=dialog.remote_target,
-        )
-    )
-    s.emit(DialogChanged(session=s.id))
+    s.tell_answered(leg)
     modify.arm_session_timer(s)
 
 

@@ -8,7 +8,6 @@ from phoned.errors import InvalidValue, MalformedMessage
 from phoned.sip.accessors import cseq, min_se, readable_contacts, retry_after, session_expires, to, wants_privacy
 from phoned.sip.dialog import Dialog
 from phoned.sip.events import (
-    Answered,
     AnswerReceived,
     DescriptionKind,
     DialogChanged,
@@ -16,7 +15,6 @@ from phoned.sip.events import (
     Party,
     Progress,
 )
-from phoned.sip.fields import NameAddr
 from phoned.sip.headers import Headers
 from phoned.sip.invite_session import close, modify, provisional
 from phoned.sip.invite_session.state import CallerFacts, Deadline, InviteState, Leg, Outgoing, Purpose, Use, Want
@@ -284,18 +282,7 @@ def _settle(s: InviteSession, leg: Leg, out: Outgoing, body: bytes | None, now: 
 
 def _confirm(s: InviteSession, leg: Leg, now: float) -> None:
     s.enter(InviteState.CONFIRMED)
-    dialog = leg.dialog
-    s.emit(
-        Answered(
-            session=s.id,
-            call_id=dialog.call_id,
-            local_tag=dialog.local_tag,
-            remote_tag=dialog.remote_tag,
-            remote_uri=str(NameAddr.parse(dialog.remote).uri),
-            remote_target=dialog.remote_target,
-        )
-    )
-    s.emit(DialogChanged(session=s.id))
+    s.tell_answered(leg)
     modify.arm_session_timer(s)
     modify.pump(s, now)
 

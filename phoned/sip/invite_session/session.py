@@ -11,9 +11,11 @@ from collections.abc import Hashable, Iterable
 from phoned.errors import AtCapacity, InvalidValue, MalformedMessage
 from phoned.sip.core import AccountCore, Core
 from phoned.sip.events import (
+    Answered,
     DescriptionExpired,
     DescriptionKind,
     DescriptionWanted,
+    DialogChanged,
     EndCause,
     Ended,
     Event,
@@ -23,6 +25,7 @@ from phoned.sip.events import (
     SessionId,
     Token,
 )
+from phoned.sip.fields import NameAddr
 from phoned.sip.invite_session import accept, close, connect, messages, modify, provisional, transfer
 from phoned.sip.invite_session.state import (
     LEGAL,
@@ -115,6 +118,21 @@ class InviteSession:
         """Tell our user; nothing is told after the end."""
         if not self.ended:
             self._events.append(event)
+
+    def tell_answered(self, leg: Leg) -> None:
+        """The call is answered, by this leg: its dialog is the call's from now on."""
+        dialog = leg.dialog
+        self.emit(
+            Answered(
+                session=self.id,
+                call_id=dialog.call_id,
+                local_tag=dialog.local_tag,
+                remote_tag=dialog.remote_tag,
+                remote_uri=str(NameAddr.parse(dialog.remote).uri),
+                remote_target=dialog.remote_target,
+            )
+        )
+        self.emit(DialogChanged(session=self.id))
 
     def take(self) -> list[Event]:
         """What there is to tell."""
