@@ -208,7 +208,8 @@ class Playback(Answer):
     id: str
     call: str
     state: Literal["playing", "paused", "finished", "failed"]
-    file: str | None = None
+    file: str | None = Field(default=None, description="Of several, the one that is heard.")
+    files: list[str] | None = None
     tone: str | None = None
     position_s: float
 

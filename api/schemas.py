@@ -99,26 +99,44 @@ def _examples(*values: dict[str, Any]) -> ConfigDict:
 
 
 class Play(Body):
-    """Exactly one of ``file``, ``tone`` and ``url``."""
+    """Exactly one of ``file``, ``files``, ``tone`` and ``url``."""
 
-    model_config = _examples({"file": "welcome.wav"}, {"tone": "425", "loop": True})
+    model_config = _examples(
+        {"file": "welcome.wav"},
+        {"files": ["hello.opus", "menu.mp3"], "loop": 3},
+        {"tone": "425", "loop": True},
+        {"tone": "350+440", "duration_ms": 1500},
+    )
 
     file: MediaName | None = None
+    files: Annotated[list[MediaName], Field(min_length=1, max_length=64)] | None = None
+    """One after another."""
     tone: Tone | None = None
     url: Annotated[Text, Field(max_length=2048)] | None = None
-    loop: bool = False
+    loop: bool | Annotated[int, Field(ge=1, le=1_000_000)] = False
+    """True: until it is stopped; a number: so many rounds. A tone without it lasts one round of its cadence, or 5 s."""
     mix: bool = False
+    """Beside what else is said, not in its place."""
+    duration_ms: Annotated[int, Field(ge=20, le=86_400_000)] | None = None
+    """It ends after so long at the latest; a tone lasts so long."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.file, self.tone, self.url)) != 1:
-            raise ValueError("give exactly one of file, tone and url")
+        if sum(source is not None for source in (self.file, self.files, self.tone, self.url)) != 1:
+            raise ValueError("give exactly one of file, files, tone and url")
         return self
 
     def value(self) -> PlayRequest:
         if self.url is not None:
             raise NotImplementedYet("playing from a URL is not built yet; put the file into the media directory")
-        return PlayRequest(file=self.file, tone=self.tone, loop=self.loop, mix=self.mix)
+        return PlayRequest(
+            file=self.file,
+            files=tuple(self.files or ()),
+            tone=self.tone,
+            loop=self.loop,
+            mix=self.mix,
+            duration_ms=self.duration_ms,
+        )
 
 
 class NewMessage(Body):

@@ -219,19 +219,29 @@ def collect(
 @command("play")
 def play(
     context: typer.Context,
-    file: Annotated[str | None, typer.Argument(help="A file below the media directory.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(help="Files below the media directory, in order.")] = None,
     call: Call = None,
     tone: Annotated[str | None, typer.Option(help="A tone in the place of a file.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Over and over.")] = False,
+    times: Annotated[int, typer.Option(min=1, help="So many rounds.")] = 1,
+    duration_ms: Annotated[int | None, typer.Option(min=20, help="It ends after so long.")] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Beside the other sources.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Play a file or a tone into a call."""
+    """Play files or a tone into a call."""
     on = session(context, as_json)
-    if (file is None) == (tone is None):
-        raise Failure(USAGE, "give a file or --tone", "phonectl play welcome.wav")
-    source = {"tone": tone} if file is None else {"file": file}
-    body = {**source, "loop": loop, "mix": mix}
+    if bool(files) == (tone is not None):
+        raise Failure(USAGE, "give files or --tone", "phonectl play welcome.wav")
+    match files:
+        case [file]:
+            source: dict[str, object] = {"file": file}
+        case [_, *_]:
+            source = {"files": files}
+        case _:
+            source = {"tone": tone}
+    if duration_ms is not None:
+        source["duration_ms"] = duration_ms
+    body = {**source, "loop": True if loop else times, "mix": mix}
     on.show(on.client.post(f"/v1/calls/{on.only_call(call, 'active')}/play", body), output.pairs)
 
 

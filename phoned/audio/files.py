@@ -1,7 +1,7 @@
 """Playing files from the media directory: opened beneath it without following links, read ahead off the loop.
 
-Owns the defence against names and files that are not what they seem, and the bounded read-ahead. The samples come from
-`WavReader`; other rates are converted by PyAV's resampler in the reader thread.
+Owns the defence against names that are not what they seem, and the bounded read-ahead. What is in the files is for
+`Playlist` and its readers to know.
 """
 
 from __future__ import annotations
@@ -11,20 +11,17 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import BinaryIO
 
-import av
-import numpy as np
-
-from phoned.audio.wav import Samples, WavReader
+from phoned.audio.playlist import Entry, Playlist
 from phoned.errors import InvalidValue
 
 MAX_NAME = 1024
-BLOCK_S = 0.5
-"""One read of the thread pool."""
+MAX_SHOWN = 100
+"""Of a name, in an error."""
 READ_AHEAD_FRAMES = 100
 """Two seconds: below that the next block is asked for."""
 
@@ -61,23 +58,21 @@ def open_beneath(directory: Path, name: str) -> tuple[BinaryIO, int]:
 
 
 class FileSource:
-    """An open file as a source of frames. Read by the graph on the loop; filled by the reader threads."""
+    """Files that play, as a source of frames. Read by the graph on the loop; filled by the reader threads."""
 
-    def __init__(self, file: BinaryIO, reader: WavReader, rate: int, pool: Executor, *, loop: bool) -> None:
-        self._file = file
-        self._reader = reader
-        self._rate = rate
+    def __init__(self, files: Playlist, rate: int, pool: Executor) -> None:
+        self._files = files
         self._pool = pool
-        self._repeat = loop
         self._size = rate // 50 * 2
-        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=rate) if reader.rate != rate else None
         self._rest = b""
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[tuple[int, bytes]] = deque()
         self._lock = threading.Lock()
         self._filling = False
         self._at_end = False
         self._closed = False
         self._played = 0
+        self.index = 0
+        """Which file is heard."""
         self.starved = 0
         """Ticks in which the disk was too slow."""
         self.error = ""
@@ -86,7 +81,7 @@ class FileSource:
 
     @property
     def position_s(self) -> float:
-        """Seconds played, all rounds of a loop together."""
+        """Seconds played, all files and rounds together."""
         return self._played / 50
 
     def read(self) -> bytes | None:
@@ -98,7 +93,8 @@ class FileSource:
             asyncio.get_running_loop().run_in_executor(self._pool, self._block).add_done_callback(self._filled)
         if self._frames:
             self._played += 1
-            return self._frames.popleft()
+            self.index, frame = self._frames.popleft()
+            return frame
         if self._at_end:
             ended, self.on_end = self.on_end, None
             if ended is not None:
@@ -109,69 +105,73 @@ class FileSource:
 
     def prefill(self) -> None:
         """The first block, in a reader thread, before the source is used."""
-        self._frames.extend(self._block())
+        self._take(*self._block())
 
-    def _filled(self, future: asyncio.Future[list[bytes]]) -> None:
+    def _take(self, frames: list[tuple[int, bytes]], over: bool) -> None:
+        self._frames.extend(frames)
+        self._at_end = over
+
+    def _filled(self, future: asyncio.Future[tuple[list[tuple[int, bytes]], bool]]) -> None:
         self._filling = False
         if future.cancelled():
             self._at_end = True
-        elif future.exception() is not None:
-            self.error = f"reading failed: {future.exception()}"
-            self._at_end = True
-        else:
-            self._frames.extend(future.result())
+            return
+        error = future.exception()
+        if error is None:
+            self._take(*future.result())
+            return
+        self.error = error.detail if isinstance(error, InvalidValue) else f"reading failed: {error}"
+        self._at_end = True
 
-    def _block(self) -> list[bytes]:
-        """Half a second of frames. Runs in a reader thread."""
+    def _block(self) -> tuple[list[tuple[int, bytes]], bool]:
+        """Half a second of frames, and whether these are the last. Runs in a reader thread."""
         with self._lock:
             if self._closed:
-                self._at_end = True
-                return []
-            samples = self._reader.read(int(self._reader.rate * BLOCK_S))
-            if not len(samples) and self._repeat:
-                self._reader.rewind()
-                samples = self._reader.read(int(self._reader.rate * BLOCK_S))
-            if not len(samples):
-                self._at_end = True
-            data = self._rest + self._converted(samples)
-            if self._at_end and data:
+                return [], True
+            index, sound = self._files.read()
+            data = self._rest + sound
+            if not sound:
                 data += bytes(-len(data) % self._size)
             whole = len(data) - len(data) % self._size
             self._rest = data[whole:]
-            return [data[at : at + self._size] for at in range(0, whole, self._size)]
-
-    def _converted(self, samples: Samples) -> bytes:
-        if self._resampler is None:
-            return samples.tobytes()
-        frame = None
-        if len(samples):
-            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
-            frame.sample_rate = self._reader.rate
-        parts = [part.to_ndarray() for part in self._resampler.resample(frame)]
-        return np.concatenate(parts, axis=1).tobytes() if parts else b""
+            return [(index, data[at : at + self._size]) for at in range(0, whole, self._size)], not sound
 
     def close(self) -> None:
         """Give the file back, once a reader thread that may be at it is done."""
         if not self._closed:
             self._closed = True
             self._frames.clear()
-            self._pool.submit(self._close_file)
+            self._pool.submit(self._close_files)
 
-    def _close_file(self) -> None:
+    def _close_files(self) -> None:
         with self._lock:
-            self._file.close()
+            self._files.close()
 
 
-async def open_media(directory: Path, name: str, rate: int, pool: Executor, *, loop: bool) -> FileSource:
-    """Open, check and begin to read a file, off the loop. Raises `InvalidValue`."""
+def beneath(directory: Path, names: Sequence[str]) -> tuple[Entry, ...]:
+    """Files of a directory, as a playlist has them."""
+
+    def opener(name: str) -> Callable[[], tuple[BinaryIO, int]]:
+        return lambda: open_beneath(directory, name)
+
+    if len(names) == 1:
+        return (Entry(open=opener(names[0])),)
+    return tuple(
+        Entry(open=opener(name), pointer=f"/files/{number}", name=name[:MAX_SHOWN]) for number, name in enumerate(names)
+    )
+
+
+async def open_media(entries: Sequence[Entry], rate: int, pool: Executor, *, rounds: int | None) -> FileSource:
+    """Open, check and begin to read files, off the loop; ``rounds`` None: for ever. Raises `InvalidValue`."""
 
     def start() -> FileSource:
-        file, size = open_beneath(directory, name)
+        files = Playlist(entries, rate, rounds)
         try:
-            source = FileSource(file, WavReader(file, size), rate, pool, loop=loop)
+            files.check()
+            source = FileSource(files, rate, pool)
             source.prefill()
         except BaseException:
-            file.close()
+            files.close()
             raise
         return source
 

@@ -65,12 +65,12 @@ class Front:
         rate = self._speaker.rate
         self._bell.tone = self._speaker.tone = None
         if ring:
-            self._bell.tone = PcmSource(self.ringtone, self._bell.rate, loop=True)
+            self._bell.tone = PcmSource(self.ringtone, self._bell.rate, rounds=None)
             self._beats.append(self._clock.add(_Beat(self._bell)))
         if waiting:  # the call's own ticks carry it
-            self._speaker.tone = PcmSource(bells.waiting(rate), rate, loop=True)
+            self._speaker.tone = PcmSource(bells.waiting(rate), rate, rounds=None)
         elif ringback:
-            self._speaker.tone = PcmSource(bells.ringback(rate), rate, loop=True)
+            self._speaker.tone = PcmSource(bells.ringback(rate), rate, rounds=None)
             self._beats.append(self._clock.add(_Beat(self._speaker)))
 
 

@@ -12,6 +12,8 @@ from phoned.errors import InvalidValue
 LEVEL = 0.25
 """Peak of one component: about -12 dBov."""
 MAX_HZ = 20_000
+STEADY_S = 5
+"""A tone without a cadence, once."""
 BEEP_HZ, BEEP_MS, BEEP_LEVEL = 1400, 200, 0.1
 """The tone of a call that is recorded, as 47 CFR 64.501 has it: 1400 Hz for 0.2 s, every 12 to 15 s."""
 
@@ -28,13 +30,13 @@ CADENCES: dict[str, tuple[tuple[int, ...], tuple[tuple[int, bool], ...]]] = {
 
 
 class PcmSource:
-    """PCM from memory, once or for ever. Read by the graph."""
+    """PCM from memory, once, so many rounds or for ever (None). Read by the graph."""
 
-    def __init__(self, pcm: bytes, rate: int, *, loop: bool = False) -> None:
+    def __init__(self, pcm: bytes, rate: int, *, rounds: int | None = 1) -> None:
         self._size = rate // 50 * 2
         self._pcm = pcm + bytes(-len(pcm) % self._size)
         self._at = 0
-        self._loop = loop
+        self._left = None if rounds is None else rounds - 1
         self.on_end: Callable[[], None] | None = None
         """Called from `read` after the last frame."""
         self.paused = False
@@ -54,11 +56,13 @@ class PcmSource:
         if self.paused:
             return None
         if self._at >= len(self._pcm):
-            if not self._loop or not self._pcm:
+            if self._left == 0 or not self._pcm:
                 ended, self.on_end = self.on_end, None
                 if ended is not None:
                     ended()
                 return None
+            if self._left is not None:
+                self._left -= 1
             self._at = 0
         frame = self._pcm[self._at : self._at + self._size]
         self._at += self._size
@@ -103,6 +107,14 @@ def tone(name: str, rate: int) -> bytes:
     if max(frequencies) > min(MAX_HZ, rate // 2):
         raise InvalidValue("the tone is too high for the audio graph", pointer="/tone")
     return sine(frequencies, rate, 1000)
+
+
+def tone_source(name: str, rate: int, *, rounds: int | None = 1) -> PcmSource:
+    """A tone that plays: so many times its cadence, or `STEADY_S` seconds if it has none. Raises `InvalidValue`."""
+    _, cadence = CADENCES.get(name, ((), ()))
+    steady = all(sounding for _, sounding in cadence)
+    pcm = tone(name, rate)
+    return PcmSource(pcm, rate, rounds=rounds if rounds is None or not steady else rounds * STEADY_S)
 
 
 def sine(frequencies: tuple[int, ...], rate: int, milliseconds: int, level: float = LEVEL) -> bytes:

@@ -57,7 +57,7 @@ class Trial:
         self._read = read
         self._write = write
         self._done = done
-        self._tone = PcmSource(sine((int(TONE_HZ),), rate, 1000), rate, loop=True)
+        self._tone = PcmSource(sine((int(TONE_HZ),), rate, 1000), rate, rounds=None)
         self._silence = bytes(rate // 50 * 2)
         self._heard: list[bytes] = []
 

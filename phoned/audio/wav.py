@@ -1,6 +1,6 @@
 """A bounded reader of WAV files (RIFF WAVE): it believes no size that a file states about itself.
 
-Reads integer PCM of 8, 16, 24 and 32 bits, 32-bit floats, and G.711. Samples come out as mono int16. Raises
+Reads integer PCM of 8, 16, 24 and 32 bits, floats of 32 and 64, and G.711. Samples come out as mono int16. Raises
 `InvalidValue` for everything that is no such file.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 Samples = NDArray[np.int16]
 
 
-def _no_good(why: str) -> InvalidValue:
+def no_good(why: str) -> InvalidValue:
+    """A file that is not what it should be."""
     return InvalidValue(f"this file cannot be played: {why}", pointer="/file")
 
 
@@ -44,7 +45,7 @@ class WavReader:
     def _find_data(self, size: int) -> None:
         head = self._file.read(12)
         if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            raise _no_good("it is not a WAV file")
+            raise no_good("it is not a WAV file")
         at = 12
         for _ in range(MAX_CHUNKS):
             self._file.seek(at)
@@ -56,7 +57,7 @@ class WavReader:
                 self._read_format(self._file.read(min(length, 40)))
             elif name == b"data":
                 if not self.rate:
-                    raise _no_good("there is no format before the sound")
+                    raise no_good("there is no format before the sound")
                 self._data_at = at + 8
                 # a stream that was never finished states 0 or 2^32-1; a lying file anything: the real end decides
                 stated = length if 0 < length < 0xFFFFFF00 else size
@@ -64,26 +65,26 @@ class WavReader:
                 self._left = self._data_bytes = length - length % self._frame_bytes
                 self._file.seek(self._data_at)
                 if not self._left:
-                    raise _no_good("it holds no sound")
+                    raise no_good("it holds no sound")
                 return
             at += 8 + length + length % 2
             if at >= size:
                 break
-        raise _no_good("it holds no sound")
+        raise no_good("it holds no sound")
 
     def _read_format(self, data: bytes) -> None:
         if len(data) < 16:
-            raise _no_good("its format is cut short")
+            raise no_good("its format is cut short")
         code, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", data)
         if code == EXTENSIBLE and len(data) >= 26:
             code = struct.unpack_from("<H", data, 24)[0]
         if not MIN_RATE <= rate <= MAX_RATE:
-            raise _no_good(f"{rate} Hz")
+            raise no_good(f"{rate} Hz")
         if not 1 <= channels <= MAX_CHANNELS:
-            raise _no_good(f"{channels} channels")
+            raise no_good(f"{channels} channels")
         decoder = _DECODERS.get((code, bits))
         if decoder is None:
-            raise _no_good(f"format {code} with {bits} bits")
+            raise no_good(f"format {code} with {bits} bits")
         self.rate, self.channels, self._decode = rate, channels, decoder
         self._frame_bytes = channels * bits // 8
 
@@ -110,6 +111,10 @@ class WavReader:
         self._left = self._data_bytes
         self._file.seek(self._data_at)
 
+    def close(self) -> None:
+        """With the file."""
+        self._file.close()
+
 
 def _int8(data: bytes) -> Samples:
     return (np.frombuffer(data, np.uint8).astype(np.int16) - 128) * np.int16(256)
@@ -129,8 +134,16 @@ def _int32(data: bytes) -> Samples:
 
 
 def _float32(data: bytes) -> Samples:
-    values = np.nan_to_num(np.frombuffer(data, "<f4"), nan=0.0, posinf=1.0, neginf=-1.0)
-    return np.asarray(np.clip(values, -1.0, 1.0) * 32767, dtype=np.int16)
+    return _floats(np.frombuffer(data, "<f4"))
+
+
+def _float64(data: bytes) -> Samples:
+    return _floats(np.frombuffer(data, "<f8"))
+
+
+def _floats(values: NDArray[Any]) -> Samples:
+    whole = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=-1.0)
+    return np.asarray(np.clip(whole, -1.0, 1.0) * 32767, dtype=np.int16)
 
 
 def _mulaw(data: bytes) -> Samples:
@@ -153,6 +166,7 @@ _DECODERS: dict[tuple[int, int], Callable[[bytes], Samples]] = {
     (PCM, 24): _int24,
     (PCM, 32): _int32,
     (FLOAT, 32): _float32,
+    (FLOAT, 64): _float64,
     (MULAW, 8): _mulaw,
     (ALAW, 8): _alaw,
 }

@@ -12,7 +12,7 @@ from phoned.media.hold_music import open_playable
 
 DEADLINE_S = 5.0
 RATE = 16_000
-FIX = "name a WAV file that phoned may read in [audio] hold_music, or take the key out: far ends then hear silence"
+FIX = "name a sound file that phoned may read in [audio] hold_music, or take the key out: far ends then hear silence"
 
 
 async def check(chain: Chain, file: Path) -> None:
@@ -20,7 +20,7 @@ async def check(chain: Chain, file: Path) -> None:
     readers = ThreadPoolExecutor(1, thread_name_prefix="doctor-music")
     try:
         async with asyncio.timeout(DEADLINE_S):
-            (await open_playable(file, RATE, readers, loop=False)).close()
+            (await open_playable(file, RATE, readers)).close()
     except TimeoutError:
         chain.failed(f"{file}: no answer within {DEADLINE_S:g} s", "see whether the disk hangs (dmesg)")
     except PhonedError as error:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
 
-from phoned.audio.files import FileSource, open_media
 from phoned.audio.port import BEGIN_MS, AudioPort
-from phoned.audio.tones import Beeps, PcmSource, tone
-from phoned.errors import AtCapacity, DiskFull, InvalidValue, NotFound, UnavailableError
+from phoned.audio.tones import Beeps
+from phoned.errors import AtCapacity, DiskFull, Gone, InvalidValue, NotFound, UnavailableError
 from phoned.ids import new_id
 from phoned.media.events import MediaEvent, PlaybackFinished, RecordingFailed, RecordingFinished, RecordingGap
-from phoned.media.graph import AudioGraph
+from phoned.media.graph import AudioGraph, Source
 from phoned.media.options import SessionOptions
+from phoned.media.playback import Playback, open_source
 from phoned.media.shared import Shared
 from phoned.model import PlaybackView, PlayRequest, RecordingView, RecordRequest
 from phoned.recording.recorder import GapCause, Recorder
@@ -27,26 +26,6 @@ MAX_RECORDINGS = 4
 MAX_PORTS = 16
 BEEP_S = 15.0
 """Between the beeps of a recording that asked for them, where the configuration does not say."""
-
-
-class _Playback:
-    """One playback: what was asked, and the source that does it."""
-
-    def __init__(self, playback_id: str, call_id: str, request: PlayRequest, source: PcmSource | FileSource) -> None:
-        self.id = playback_id
-        self.call_id = call_id
-        self.request = request
-        self.source = source
-
-    def view(self, state: Literal["playing", "paused", "finished", "failed"] | None = None) -> PlaybackView:
-        return PlaybackView(
-            id=self.id,
-            call=self.call_id,
-            state=state or ("paused" if self.source.paused else "playing"),
-            file=self.request.file,
-            tone=self.request.tone,
-            position_s=self.source.position_s,
-        )
 
 
 class AudioDesk:
@@ -66,7 +45,10 @@ class AudioDesk:
         self._graph = graph
         self._emit = emit
         self._ports: list[AudioPort] = []
-        self._playbacks: dict[str, _Playback] = {}
+        self._playbacks: dict[str, Playback] = {}
+        self._opening: set[str] = set()
+        """Playbacks whose sound is being looked for."""
+        self._closed = False
         self._recordings: dict[str, Recorder] = {}
         self._beeps: dict[str, Beeps] = {}
 
@@ -101,48 +83,40 @@ class AudioDesk:
 
     async def play(self, request: PlayRequest, playback_id: str | None) -> PlaybackView:
         """Start a playback. Raises `InvalidValue`, `AtCapacity`, `UnavailableError`."""
-        if (request.file is None) == (request.tone is None):
-            raise InvalidValue("exactly one of file and tone", pointer="/file")
-        if len(self._playbacks) >= MAX_PLAYBACKS:
+        if len(self._playbacks) + len(self._opening) >= MAX_PLAYBACKS:
             raise AtCapacity("this call plays too many things at once")
         playback_id = playback_id or new_id("pb")
-        if playback_id in self._playbacks:
+        if playback_id in self._playbacks or playback_id in self._opening:
             raise InvalidValue("there is such a playback", pointer="/id")
-        source: PcmSource | FileSource
-        if request.tone is not None:
-            source = PcmSource(tone(request.tone, self._graph.rate), self._graph.rate, loop=True)
-        else:
-            source = await self._open(request)
-        playback = _Playback(playback_id, self._call_id, request, source)
+        self._opening.add(playback_id)
+        try:
+            source = await open_source(request, self._graph.rate, self._shared)
+        finally:
+            self._opening.discard(playback_id)
+        if self._closed:
+            source.close()
+            raise Gone("the call has ended")
+        playback = Playback(playback_id, self._call_id, request, source, lambda: self._playback_ended(playback))
         self._playbacks[playback_id] = playback
-        source.on_end = lambda: self._playback_ended(playback)
-        self._shelf(request).append(source)
+        self._shelf(request).append(playback)
         return playback.view()
 
-    async def _open(self, request: PlayRequest) -> FileSource:
-        directory = self._shared.options.media_dir
-        if directory is None:
-            raise UnavailableError("no media directory is configured")
-        return await open_media(
-            directory, request.file or "", self._graph.rate, self._shared.readers, loop=request.loop
-        )
+    def _shelf(self, request: PlayRequest) -> list[Source]:
+        return self._graph.sources if request.mix else self._graph.overlays
 
-    def _shelf(self, request: PlayRequest) -> list[PcmSource | FileSource]:
-        # both lists hold `Source`s; what a playback adds it also removes
-        return self._graph.sources if request.mix else self._graph.overlays  # type: ignore[return-value]
-
-    def _playback_ended(self, playback: _Playback, detail: str = "") -> None:
+    def _playback_ended(self, playback: Playback, detail: str = "") -> None:
         self._playbacks.pop(playback.id, None)
         shelf = self._shelf(playback.request)
-        if playback.source in shelf:
-            shelf.remove(playback.source)
-        detail = detail or playback.source.error
-        playback.source.close()
+        if playback in shelf:
+            shelf.remove(playback)
+        playback.close()
         self._emit(
-            PlaybackFinished(playback=playback.view("failed" if playback.source.error else "finished"), detail=detail)
+            PlaybackFinished(
+                playback=playback.view("failed" if playback.error else "finished"), detail=detail or playback.error
+            )
         )
 
-    def _playback(self, playback_id: str) -> _Playback:
+    def _playback(self, playback_id: str) -> Playback:
         if playback_id not in self._playbacks:
             raise NotFound(f"no playback {playback_id[:80]!r} runs in this call")
         return self._playbacks[playback_id]
@@ -150,7 +124,7 @@ class AudioDesk:
     def pause_playback(self, playback_id: str, on: bool) -> PlaybackView:
         """Pause or resume."""
         playback = self._playback(playback_id)
-        playback.source.paused = on
+        playback.pause(on)
         return playback.view()
 
     def stop_playback(self, playback_id: str) -> PlaybackView:
@@ -245,6 +219,7 @@ class AudioDesk:
 
     async def close(self) -> None:
         """End all of it, finishing the recordings."""
+        self._closed = True
         for port in list(self._ports):
             port.close()
         for playback in list(self._playbacks.values()):

@@ -11,7 +11,7 @@ import logging
 from concurrent.futures import Executor
 from pathlib import Path
 
-from phoned.audio.files import FileSource, open_media
+from phoned.audio.files import FileSource, beneath, open_media
 from phoned.media.graph import AudioGraph
 from phoned.tasks import Tasks
 
@@ -45,7 +45,7 @@ class HoldMusic:
 
     async def _begin(self, file: Path, number: int) -> None:
         try:
-            source = await open_playable(file, self._graph.rate, self._readers, loop=True)
+            source = await open_playable(file, self._graph.rate, self._readers)
         except Exception as error:
             log.warning("%s: no music on hold, the far end hears silence: %s: %s", self._name, file, error)
             return
@@ -68,8 +68,8 @@ class HoldMusic:
             source.close()
 
 
-async def open_playable(file: Path, rate: int, readers: Executor, *, loop: bool) -> FileSource:
-    """A file of the administrator's, wherever it lies; links on the way are his, too. Raises `InvalidValue`, and
-    `OSError` for what cannot be found."""
+async def open_playable(file: Path, rate: int, readers: Executor) -> FileSource:
+    """A file of the administrator's, over and over, wherever it lies; links on the way are his, too. Raises
+    `InvalidValue`, and `OSError` for what cannot be found."""
     real = await asyncio.get_running_loop().run_in_executor(readers, lambda: file.resolve(strict=True))
-    return await open_media(real.parent, real.name, rate, readers, loop=loop)
+    return await open_media(beneath(real.parent, (real.name,)), rate, readers, rounds=None)

@@ -16,12 +16,15 @@ StreamState = Literal["connecting", "started", "reconnecting", "stopped", "faile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaybackView:
-    """A file or tone that is being played into a call. ``state``: playing, paused, finished, failed."""
+    """What is being played into a call. ``state``: playing, paused, finished, failed."""
 
     id: str
     call: str
     state: Literal["playing", "paused", "finished", "failed"]
     file: str | None = None
+    """Of several, the one that is heard."""
+    files: tuple[str, ...] | None = None
+    """Of an order with more than one."""
     tone: str | None = None
     position_s: float = 0.0
 
@@ -45,12 +48,22 @@ class RecordingView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayRequest:
-    """What to play: exactly one of ``file`` (relative to the media directory) and ``tone``."""
+    """What to play: exactly one of ``file`` and ``files`` (relative to the media directory, one after another), and
+    ``tone``."""
 
     file: str | None = None
+    files: tuple[str, ...] = ()
     tone: str | None = None
-    loop: bool = False
+    loop: bool | int = False
+    """True: for ever; a number: so many rounds."""
     mix: bool = False
+    duration_ms: int | None = None
+    """It ends after so long, whatever else was said; a tone lasts so long."""
+
+    @property
+    def rounds(self) -> int | None:
+        """How often; None: for ever."""
+        return None if self.loop is True else int(self.loop) or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

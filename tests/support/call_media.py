@@ -16,6 +16,18 @@ from phoned.media.pulse import Pulse
 from phoned.model import DtmfRequest, MediaView, PlaybackView, PlayRequest, RecordingView, RecordRequest, StatsView
 
 
+def playing(request: PlayRequest, call: str = "", *, playback_id: str | None = None) -> PlaybackView:
+    """What plays, as it begins."""
+    return PlaybackView(
+        id=playback_id or new_id("pb"),
+        call=call,
+        state="playing",
+        file=request.files[0] if request.files else request.file,
+        files=request.files if len(request.files) > 1 else None,
+        tone=request.tone,
+    )
+
+
 class FakeMedia:
     """A media session that does as it is told. ``log`` is what was asked of it; `emit` is what it reports."""
 
@@ -92,7 +104,7 @@ class FakeMedia:
 
     async def play(self, request: PlayRequest, playback_id: str | None = None) -> PlaybackView:
         self._do("play")
-        view = PlaybackView(id=playback_id or new_id("pb"), call="", state="playing", tone=request.tone)
+        view = playing(request, playback_id=playback_id)
         self.running[view.id] = view
         return view
 

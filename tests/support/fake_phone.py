@@ -50,6 +50,7 @@ from phoned.model import (
 )
 from tests.support.account_views import EPOCH as EPOCH
 from tests.support.account_views import account_view as account_view
+from tests.support.call_media import playing
 from tests.support.doctor import WELL
 from tests.support.fake_bridges import FakeBridges
 from tests.support.fake_devices import FakeDevices
@@ -393,7 +394,7 @@ class FakePhone(FakeBridges, FakeDevices, FakeStreams):
         self._in_state(call, CallState.ACTIVE)
         if request.file == "missing.wav":
             raise errors.InvalidValue("no such file in the media directory", pointer="/file")
-        view = PlaybackView(id=new_id("pb"), call=call, state="playing", file=request.file, tone=request.tone)
+        view = playing(request, call)
         self._playbacks[view.id] = view
         self.bus.publish("playback.started", playback=view)
         return view

@@ -258,6 +258,9 @@ async def test_playbacks(running: Running) -> None:
     assert where == f"/v1/playbacks/{playback['id']}"
     assert (await client.post(f"{where}/pause")).json()["state"] == "paused"
     assert (await client.post(f"{where}/resume")).json()["state"] == "playing"
+    listed = (await client.post(f"/v1/calls/{call}/play", json={"files": ["a.wav", "b.ogg"], "loop": 2})).json()
+    answers.Playback.model_validate(listed)
+    assert (listed["file"], listed["files"]) == ("a.wav", ["a.wav", "b.ogg"])
     assert (await client.delete(where)).status_code == 204
     assert (await client.get(where)).json()["state"] == "finished"
     assert code(await client.post(f"/v1/calls/{call}/play", json={"url": "http://x/a.wav"})) == (501, "not_implemented")

@@ -62,6 +62,7 @@ async def test_a_call_from_end_to_end(running: Running) -> None:
         ("dtmf", "12#"),
         ("stats",),
         ("play", "a.wav"),
+        ("play", "a.wav", "b.ogg", "--times", "2", "--duration-ms", "5000"),
         ("collect", "pin.wav"),
     ):
         done = await phonectl(running, *args)

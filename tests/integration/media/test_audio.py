@@ -20,6 +20,7 @@ from phoned.model import PlayRequest, RecordRequest
 from phoned.recording.floor import DiskFloor
 from tests.support.child import missing
 from tests.support.media import LOOPBACK, call, connect_through, frequency, level_dbov, until, wire
+from tests.support.sounds import encoded
 
 
 def write_wav(path: Path, hertz: int, seconds: float, rate: int = 16000, channels: int = 1) -> None:
@@ -84,7 +85,57 @@ async def test_two_playbacks_mix_when_asked_to() -> None:
         assert loud == {500.0, 1500.0}
 
 
-@pytest.mark.parametrize("name", ["../secret.wav", "/etc/passwd", "no.wav", "text.wav", "link.wav", "pipe.wav", ""])
+async def test_a_list_is_heard_in_order_whatever_its_files_are(tmp_path: Path) -> None:
+    encoded(tmp_path / "a.opus.ogg", 600, 0.5)
+    encoded(tmp_path / "b.a.mp3", 1100, 0.5, rate=44100)
+    async with call(media=tmp_path) as pair:
+        view = await pair.a.session.play(PlayRequest(files=("a.opus.ogg", "b.a.mp3"), loop=2))
+        assert (view.file, view.files) == ("a.opus.ogg", ("a.opus.ogg", "b.a.mp3"))
+        heard = await pair.b.listen(1.6)
+        assert pair.a.session.playbacks()[0].position_s > 1.0
+        finished = (await pair.a.wait(PlaybackFinished)).playback
+        assert (finished.state, finished.file) == ("finished", "b.a.mp3")
+        assert finished.position_s == pytest.approx(2.0, abs=0.1)
+    loud = np.flatnonzero(np.abs(heard) > 2000)[0]
+    assert frequency(heard[loud + 1600 : loud + 6400], 16000) == pytest.approx(600, abs=8)
+    assert frequency(heard[loud + 9600 : loud + 14400], 16000) == pytest.approx(1100, abs=8)
+
+
+async def test_a_list_that_breaks_off_is_told_and_the_call_goes_on(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / name, 500, 3.0)
+    async with call(media=tmp_path) as pair:
+        view = await pair.a.session.play(PlayRequest(files=("a.wav", "b.wav")))
+        (tmp_path / "b.wav").unlink()
+        (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:20_000])
+        failed = await pair.a.wait(PlaybackFinished)
+        assert (failed.playback.id, failed.playback.state) == (view.id, "failed")
+        assert "b.wav: this file cannot be opened" in failed.detail
+        received = pair.a.session.stats().packets_received
+        await pair.a.listen(0.1)
+        assert pair.a.session.stats().packets_received > received
+        await pair.a.session.play(PlayRequest(tone="700", duration_ms=400))
+        assert frequency(await pair.b.listen(0.3), 16000) == pytest.approx(700, abs=10)
+        assert (await pair.a.wait(PlaybackFinished, 2)).playback.position_s == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.wav",
+        "/etc/passwd",
+        "no.wav",
+        "text.wav",
+        "link.wav",
+        "pipe.wav",
+        "",
+        "folder",
+        "empty.mp3",
+        "lies.flac",
+        "zeros.ogg",
+        "list.m3u8",
+    ],
+)
 async def test_a_file_that_is_none_of_ours_or_no_good_is_refused(tmp_path: Path, name: str) -> None:
     media = tmp_path / "media"
     media.mkdir()
@@ -92,9 +143,17 @@ async def test_a_file_that_is_none_of_ours_or_no_good_is_refused(tmp_path: Path,
     (media / "text.wav").write_text("RIFF is a mountain range" * 10)
     (media / "link.wav").symlink_to(tmp_path / "secret.wav")
     os.mkfifo(media / "pipe.wav")
+    (media / "folder").mkdir()
+    (media / "empty.mp3").touch()
+    (media / "lies.flac").write_bytes(b"fLaC\x06\xff\xff\xff")
+    (media / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1\nfile:///etc/passwd\n")
+    with (media / "zeros.ogg").open("wb") as file:
+        file.write(b"OggS")
+        file.truncate(1 << 40)
     async with call(media=media, connect=False) as pair:
         with pytest.raises(InvalidValue):
             await pair.a.session.play(PlayRequest(file=name))
+        assert pair.a.session.playbacks() == ()
 
 
 async def test_playing_needs_a_directory_and_one_thing_to_play() -> None:

@@ -124,10 +124,32 @@ def test_names_that_cannot(name: str) -> None:
     assert Play(file=name).value() == PlayRequest(file=name)
 
 
-@pytest.mark.parametrize("body", [{}, {"file": "a", "tone": "440"}, {"loop": True}, {"file": None}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"file": "a", "tone": "440"},
+        {"loop": True},
+        {"file": None},
+        {"file": "a", "files": ["b"]},
+        {"files": []},
+        {"files": ["a", "../b"]},
+        {"files": ["a"] * 65},
+        {"file": "a", "loop": 0},
+        {"file": "a", "loop": 1.5},
+        {"file": "a", "loop": "3"},
+        {"tone": "440", "duration_ms": 0},
+    ],
+)
 def test_a_playback_has_one_source(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Play(**body)
+
+
+def test_a_list_is_played_so_many_rounds() -> None:
+    played = Play(files=["a.wav", "b.mp3"], loop=3, duration_ms=60_000)
+    assert played.value() == PlayRequest(files=("a.wav", "b.mp3"), loop=3, duration_ms=60_000)
+    assert Play(file="a", loop=True).value().loop is True
 
 
 def test_what_is_in_the_contract_but_not_built_says_so() -> None:

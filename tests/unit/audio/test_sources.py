@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phoned.audio.files import FileSource, open_beneath, open_media
-from phoned.audio.tones import CADENCES, Beeps, PcmSource, sine, tone
-from phoned.audio.wav import WavReader
+from phoned.audio.files import FileSource, beneath, open_beneath, open_media
+from phoned.audio.playlist import Entry, Playlist
+from phoned.audio.tones import CADENCES, STEADY_S, Beeps, PcmSource, sine, tone, tone_source
 from phoned.errors import InvalidValue
 
 
@@ -55,9 +55,21 @@ def test_pcm_plays_once_and_tells_its_end() -> None:
 
 
 def test_a_loop_never_ends_unless_it_is_empty() -> None:
-    source = PcmSource(sine((100,), 16000, 20), 16000, loop=True)
+    source = PcmSource(sine((100,), 16000, 20), 16000, rounds=None)
     assert all(source.read() for _ in range(100))
-    assert PcmSource(b"", 16000, loop=True).read() is None
+    assert PcmSource(b"", 16000, rounds=None).read() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "rounds", "frames"), [("440", 1, STEADY_S * 50), ("dial", 2, STEADY_S * 100), ("busy", 3, 144)]
+)
+def test_a_tone_ends_after_its_rounds(name: str, rounds: int, frames: int) -> None:
+    source = tone_source(name, 8000, rounds=rounds)
+    ended: list[bool] = []
+    source.on_end = lambda: ended.append(True)
+    assert sum(source.read() is not None for _ in range(frames + 1)) == frames
+    assert ended == [True]
+    assert tone_source(name, 8000, rounds=None).read() is not None
 
 
 def write_wav(path: Path, samples: int, rate: int = 16000) -> None:
@@ -113,7 +125,7 @@ async def drain(source: FileSource, ticks: int) -> bytes:
 async def test_a_file_comes_out_whole_and_in_order(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", 20_000)
     with ThreadPoolExecutor(1) as pool:
-        source = await open_media(tmp_path, "a.wav", 16000, pool, loop=False)
+        source = await open_media(beneath(tmp_path, ("a.wav",)), 16000, pool, rounds=1)
         ended: list[bool] = []
         source.on_end = lambda: ended.append(True)
         heard = np.frombuffer(await drain(source, 100), np.int16)
@@ -129,7 +141,7 @@ async def test_a_file_closed_while_it_is_read_ends_quietly(tmp_path: Path) -> No
     write_wav(tmp_path / "a.wav", 20_000)
     gate = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        source = await open_media(tmp_path, "a.wav", 16000, pool, loop=True)
+        source = await open_media(beneath(tmp_path, ("a.wav",)), 16000, pool, rounds=None)
         pool.submit(gate.wait)
         source.read()
         source.close()
@@ -143,7 +155,9 @@ async def test_a_disk_that_fails_ends_the_file_with_an_error(tmp_path: Path) -> 
     write_wav(tmp_path / "a.wav", 40_000)
     with ThreadPoolExecutor(1) as pool:
         file, size = open_beneath(tmp_path, "a.wav")
-        source = FileSource(file, WavReader(file, size), 16000, pool, loop=False)
+        files = Playlist((Entry(open=lambda: (file, size)),), 16000, 1)
+        files.check()
+        source = FileSource(files, 16000, pool)
         file.close()  # every read fails from now on
         assert source.read() is None
         assert source.starved == 1
@@ -155,7 +169,7 @@ async def test_a_disk_that_fails_ends_the_file_with_an_error(tmp_path: Path) -> 
 async def test_a_file_that_is_no_sound_is_refused_and_closed(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"no sound")
     with ThreadPoolExecutor(1) as pool, pytest.raises(InvalidValue):
-        await open_media(tmp_path, "a.wav", 16000, pool, loop=False)
+        await open_media(beneath(tmp_path, ("a.wav",)), 16000, pool, rounds=1)
 
 
 def test_beeps_come_at_once_and_then_every_so_often_while_they_are_wanted() -> None:
