@@ -211,6 +211,7 @@ class Playback(Answer):
     file: str | None = Field(default=None, description="Of several, the one that is heard.")
     files: list[str] | None = None
     tone: str | None = None
+    url: str | None = Field(default=None, description="Without its query.")
     position_s: float
 
 

@@ -1,4 +1,5 @@
-"""Which bots a caller may have dialled: any for ``admin``, those of ``[api] stream_urls`` for everybody else. Pure.
+"""Which URLs a caller may have dialled: of bots any for ``admin``, those of ``[api] stream_urls`` for everybody else.
+What is played from a URL is the matter of ``admin``. Pure.
 
 A pattern is a URL whose host, port and path may hold ``*`` and ``?`` as in a shell; each part is held against its part
 of the URL. Where such a URL leads is looked at, too, when it is dialled (`phoned.urls`).
@@ -10,7 +11,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
-from api.access import Principal
+from api.access import Principal, check_scope
+from api.errors import ProblemError
+from api.schemas import Play
 from phoned.config.stream import SCHEMES, StreamOrder
 from phoned.errors import Denied, InvalidValue
 from phoned.urls import read_url
@@ -24,6 +27,13 @@ def permit(caller: Principal, order: StreamOrder, patterns: Iterable[str]) -> No
         "no pattern of [api] stream_urls fits this bot: list it there, or ask with a token of the scope admin",
         code="stream_url_not_allowed",
     )
+
+
+def permit_sound(caller: Principal, play: Play | None) -> None:
+    """Raises `ProblemError`."""
+    refused = None if play is None or play.url is None else check_scope(caller, "admin")
+    if refused is not None:
+        raise ProblemError(refused)
 
 
 def matches(pattern: str, url: str) -> bool:

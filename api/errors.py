@@ -100,6 +100,11 @@ CATALOGUE: Mapping[str, tuple[int, str, str]] = {
     "not_implemented": (501, "Not built yet", "The contract names it; this version does not have it."),
     "remote": (502, "Failed at the far end", "The far end, or a server between, broke the protocol."),
     "refused": (502, "Refused by the far end", "'sip' has the status and the reason that the far end gave."),
+    "fetch_failed": (
+        502,
+        "Nothing came of the URL",
+        "The server of this URL is not there, or its answer is none that can be used; redirects are not followed.",
+    ),
     "malformed_message": (502, "The far end sent nonsense", "A SIP message that cannot be understood."),
     "bad_description": (502, "No common media", "The far end's session description cannot be used."),
     "unavailable": (503, "Not now", "Trying later may work; Retry-After is a hint."),

@@ -24,7 +24,6 @@ from pydantic_core import CoreSchema
 from phoned.config.accounts import AccountConfig
 from phoned.config.single import MAX_PASSWORD
 from phoned.config.stream import StreamOrder
-from phoned.errors import NotImplementedYet
 from phoned.model import (
     CallRequest,
     CollectRequest,
@@ -106,6 +105,7 @@ class Play(Body):
         {"files": ["hello.opus", "menu.mp3"], "loop": 3},
         {"tone": "425", "loop": True},
         {"tone": "350+440", "duration_ms": 1500},
+        {"url": "https://sounds.example.org/news.mp3"},
     )
 
     file: MediaName | None = None
@@ -113,6 +113,8 @@ class Play(Body):
     """One after another."""
     tone: Tone | None = None
     url: Annotated[Text, Field(max_length=2048)] | None = None
+    """`https://` of a public address, or what `[network] allow_private` lists; at most 32 MiB within 15 s, no redirect.
+    Needs the scope `admin`."""
     loop: bool | Annotated[int, Field(ge=1, le=1_000_000)] = False
     """True: until it is stopped; a number: so many rounds. A tone without it lasts one round of its cadence, or 5 s."""
     mix: bool = False
@@ -127,12 +129,11 @@ class Play(Body):
         return self
 
     def value(self) -> PlayRequest:
-        if self.url is not None:
-            raise NotImplementedYet("playing from a URL is not built yet; put the file into the media directory")
         return PlayRequest(
             file=self.file,
             files=tuple(self.files or ()),
             tone=self.tone,
+            url=self.url,
             loop=self.loop,
             mix=self.mix,
             duration_ms=self.duration_ms,

@@ -21,6 +21,7 @@ from typing import Any
 
 from phoned.accounts.registry import Accounts
 from phoned.assembly import engine_options_of, recovered_view, session_options_of
+from phoned.audio.fetch import SoundFetcher
 from phoned.audio.handset import Handset, Surroundings
 from phoned.audio.portaudio import PortAudio
 from phoned.audio.sound import SoundSystem
@@ -235,7 +236,8 @@ class Daemon:
 
     async def _start_phone(self) -> None:
         loop, config, phases = asyncio.get_running_loop(), self._config, self._phases
-        self.engine = MediaEngine(engine_options_of(config))
+        fetcher = SoundFetcher(self._guard(), agent=f"phoned/{version('phoned')}")
+        self.engine = MediaEngine(engine_options_of(config), fetch=fetcher.fetch)
         phases.add(Phase.MEDIA, "media", self.engine.stop, BUDGET_S)
         await self.engine.start()
         trace = SipTrace()
@@ -421,6 +423,9 @@ class Daemon:
             log.exception("SIGHUP: the configuration could not be read again")
         self.audit.note(who="SIGHUP", what="reload", outcome=outcome)
 
+    def _guard(self) -> UrlGuard:
+        return UrlGuard(Reach(self._config.network.allow_private), Resolver().addresses)
+
     async def _start_service(self, name: str, plugin: ServicePlugin) -> None:
         if name not in self._loaded.tables and not plugin.default:
             return
@@ -429,7 +434,7 @@ class Daemon:
             bus=self.bus,
             keys=SqliteKeyValue(self.database, name),
             outbox=self.outbox,
-            urls=UrlGuard(Reach(self._config.network.allow_private), Resolver().addresses),
+            urls=self._guard(),
             offers=self._offers,
             hide=self._hide,
             secrets=self._loaded.secrets,

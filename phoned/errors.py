@@ -9,6 +9,7 @@
     │   └── Denied             policy says no (dial rules, scopes, emergency numbers)
     ├── RemoteError        the far end or a server said no, or broke the protocol
     │   ├── Refused            a SIP final response >= 300
+    │   ├── FetchFailed        a URL gave nothing that can be used
     │   ├── MalformedMessage   bytes that are no SIP message, or an illegal one
     │   └── DescriptionError   a session description that cannot be used (SIP 488 or 400)
     ├── UnavailableError   not now; trying later may work
@@ -121,6 +122,12 @@ class Refused(RemoteError):
         self.status = status
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class FetchFailed(RemoteError):
+    """A URL gave nothing that can be used: no connection, no answer, a wrong one, too much."""
+
+    code = "fetch_failed"
 
 
 class MalformedMessage(RemoteError):

@@ -222,26 +222,22 @@ def play(
     files: Annotated[list[str] | None, typer.Argument(help="Files below the media directory, in order.")] = None,
     call: Call = None,
     tone: Annotated[str | None, typer.Option(help="A tone in the place of a file.")] = None,
+    url: Annotated[str | None, typer.Option(help="A URL in the place of a file.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Over and over.")] = False,
     times: Annotated[int, typer.Option(min=1, help="So many rounds.")] = 1,
     duration_ms: Annotated[int | None, typer.Option(min=20, help="It ends after so long.")] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Beside the other sources.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Play files or a tone into a call."""
+    """Play files, a tone or what a URL gives into a call."""
     on = session(context, as_json)
-    if bool(files) == (tone is not None):
-        raise Failure(USAGE, "give files or --tone", "phonectl play welcome.wav")
-    match files:
-        case [file]:
-            source: dict[str, object] = {"file": file}
-        case [_, *_]:
-            source = {"files": files}
-        case _:
-            source = {"tone": tone}
-    if duration_ms is not None:
-        source["duration_ms"] = duration_ms
-    body = {**source, "loop": True if loop else times, "mix": mix}
+    one = files[0] if files and len(files) == 1 else None
+    sources = {"file": one, "files": None if one else files or None, "tone": tone, "url": url}
+    given = {name: value for name, value in sources.items() if value is not None}
+    if len(given) != 1:
+        raise Failure(USAGE, "give files, --tone or --url", "phonectl play welcome.wav")
+    limit = {} if duration_ms is None else {"duration_ms": duration_ms}
+    body = {**given, **limit, "loop": True if loop else times, "mix": mix}
     on.show(on.client.post(f"/v1/calls/{on.only_call(call, 'active')}/play", body), output.pairs)
 
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from api import answers
 from api.access import Principal
-from api.bots import permit
+from api.bots import permit, permit_sound
 from api.deps import Api, Caller, Route, Services, answer, answer_page
 from api.description import problems
 from api.schemas import CallId, PlaceCall
@@ -40,7 +40,6 @@ PLACING = problems(
     "refused",
     "gone",
     "deadline_exceeded",
-    "not_implemented",
 )
 router = APIRouter(prefix="/v1/calls", route_class=Route, tags=["calls"])
 
@@ -49,6 +48,7 @@ def placing(api: Services, caller: Principal, body: PlaceCall) -> Callable[[str 
     """The act of placing this call under an id, for `Idempotency.once`."""
     body.value(None)  # what is wrong with it is told before anything is kept
     for step in body.on_answer:
+        permit_sound(caller, step.play)
         if step.stream is not None:
             permit(caller, step.stream, api.stream_urls)
 

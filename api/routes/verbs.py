@@ -6,7 +6,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api import answers, schemas
-from api.deps import Api, Route, answer
+from api.bots import permit_sound
+from api.deps import Api, Caller, Route, answer
 from api.description import problems
 
 router = APIRouter(prefix="/v1/calls/{call}", route_class=Route, tags=["calls"])
@@ -15,7 +16,9 @@ _ONE = ("not_found", "gone", "wrong_state")
 _FAR_END = (*_ONE, "refused", "unavailable", "deadline_exceeded")
 CALL = problems(*_ONE)
 FAR_END = problems(*_FAR_END)
-SOUND = problems(*_ONE, "unavailable", "at_capacity", "not_implemented")
+SOUND = problems(
+    *_ONE, "unavailable", "at_capacity", "address_not_allowed", "fetch_failed", "deadline_exceeded", "disk_full"
+)
 RECORDING = problems(*_ONE, "unavailable", "at_capacity", "disk_full")
 
 
@@ -77,10 +80,12 @@ async def dtmf(api: Api, call: str, body: schemas.Dtmf) -> Response:
 
 
 @router.post("/collect", response_model=answers.Collected, responses=SOUND)
-async def collect(api: Api, call: str, body: schemas.Collect | None = None) -> Response:
+async def collect(api: Api, caller: Caller, call: str, body: schemas.Collect | None = None) -> Response:
     """Play a prompt, if any, and wait for what the far end keys. A call has one such question at a time; the event
     `call.digits` tells the answer to everybody."""
-    return answer(await api.phone.collect(call, (body or schemas.Collect()).value()))
+    body = body or schemas.Collect()
+    permit_sound(caller, body.play)
+    return answer(await api.phone.collect(call, body.value()))
 
 
 @router.post("/tag", response_model=answers.Call, responses=CALL)
@@ -107,8 +112,9 @@ async def reinvite(api: Api, call: str, body: schemas.Reinvite | None = None) ->
 
 
 @router.post("/play", response_model=answers.Playback, status_code=201, responses=SOUND)
-async def play(api: Api, call: str, body: schemas.Play) -> Response:
-    """Play a file or a tone into the call."""
+async def play(api: Api, caller: Caller, call: str, body: schemas.Play) -> Response:
+    """Play files, a tone or what a URL gives into the call. Returns once it is there and can be played."""
+    permit_sound(caller, body)
     playback = await api.phone.play(call, body.value())
     return answer(playback, 201, Location=f"/v1/playbacks/{playback.id}")
 

@@ -14,7 +14,7 @@ from phoned.media.graph import AudioGraph
 from phoned.media.identities import Identities
 from phoned.media.options import EngineOptions, SessionOptions
 from phoned.media.session import MediaSession
-from phoned.media.shared import Shared
+from phoned.media.shared import Fetch, Shared
 
 WARM_RATE = 16000
 
@@ -29,10 +29,11 @@ def _warm_up() -> None:
 class MediaEngine:
     """Makes media sessions and ticks them. Started and stopped by the composition root."""
 
-    def __init__(self, options: EngineOptions | None = None) -> None:
+    def __init__(self, options: EngineOptions | None = None, *, fetch: Fetch | None = None) -> None:
         self._options = options or EngineOptions()
         self._sessions: dict[str, MediaSession] = {}
         self._clock = MediaClock(self._options.phases)
+        self._fetch = fetch
         self._shared: Shared | None = None
 
     async def start(self) -> None:
@@ -45,6 +46,7 @@ class MediaEngine:
             writer=ThreadPoolExecutor(1, thread_name_prefix="media-write"),
             identities=Identities(readers),
             forget=self._forget,
+            fetch=self._fetch,
         )
         self._shared.identities.prepare()
         await asyncio.get_running_loop().run_in_executor(readers, _warm_up)

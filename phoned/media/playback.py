@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from phoned.audio.files import FileSource, beneath, open_media
+from phoned.audio.playlist import Entry
 from phoned.audio.tones import tone_source
 from phoned.errors import InvalidValue, UnavailableError
 from phoned.media.shared import Shared
@@ -75,17 +76,25 @@ class Playback:
             file=listed or request.file,
             files=request.files if len(request.files) > 1 else None,
             tone=request.tone,
+            url=None if request.url is None else request.url.partition("?")[0],
             position_s=source.position_s,
         )
 
 
 async def open_source(request: PlayRequest, rate: int, shared: Shared) -> PlayedSource:
-    """What was asked for, ready to be read. Raises `InvalidValue`, `UnavailableError`."""
-    if sum((request.file is not None, bool(request.files), request.tone is not None)) != 1:
-        raise InvalidValue("exactly one of file, files and tone", pointer="/file")
+    """What was asked for, ready to be read. Raises `InvalidValue`, `UnavailableError`; of a URL also `Denied`,
+    `FetchFailed`, `DeadlineExceeded`."""
+    if sum((request.file is not None, bool(request.files), request.tone is not None, request.url is not None)) != 1:
+        raise InvalidValue("exactly one of file, files, tone and url", pointer="/file")
     if request.tone is not None:
         endless = request.duration_ms is not None
         return tone_source(request.tone, rate, rounds=None if endless else request.rounds)
+    if request.url is not None:
+        if shared.fetch is None:
+            raise UnavailableError("this phone plays nothing from URLs")
+        fetched = await shared.fetch(request.url)
+        entry = Entry(open=lambda: fetched, pointer="/url")  # a list of one opens it once
+        return await open_media((entry,), rate, shared.readers, rounds=request.rounds)
     directory = shared.options.media_dir
     if directory is None:
         raise UnavailableError("no media directory is configured")

@@ -26,6 +26,8 @@ class PlaybackView:
     files: tuple[str, ...] | None = None
     """Of an order with more than one."""
     tone: str | None = None
+    url: str | None = None
+    """Without its query, where secrets stand."""
     position_s: float = 0.0
 
 
@@ -48,12 +50,13 @@ class RecordingView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayRequest:
-    """What to play: exactly one of ``file`` and ``files`` (relative to the media directory, one after another), and
-    ``tone``."""
+    """What to play: exactly one of ``file``, ``files``, ``tone`` and ``url``. Files lie below the media directory, and
+    are heard one after another."""
 
     file: str | None = None
     files: tuple[str, ...] = ()
     tone: str | None = None
+    url: str | None = field(default=None, repr=False)
     loop: bool | int = False
     """True: for ever; a number: so many rounds."""
     mix: bool = False

@@ -25,6 +25,7 @@ def playing(request: PlayRequest, call: str = "", *, playback_id: str | None = N
         file=request.files[0] if request.files else request.file,
         files=request.files if len(request.files) > 1 else None,
         tone=request.tone,
+        url=request.url,
     )
 
 

@@ -18,6 +18,7 @@ from phoned.media.engine import MediaEngine
 from phoned.media.events import Flowing, MediaEvent
 from phoned.media.options import EngineOptions, IceOptions, SessionOptions
 from phoned.media.session import MediaSession
+from phoned.media.shared import Fetch
 
 LOOPBACK = IceOptions(addresses=("127.0.0.1",), allow_loopback=True, consent_interval_s=0.5, linger_s=0.1)
 
@@ -101,9 +102,10 @@ async def call(
     recordings: Path | None = None,
     media: Path | None = None,
     hold_music: Path | None = None,
+    fetch: Fetch | None = None,
 ) -> AsyncIterator[Call]:
     """A call between two sessions of one engine, connected, and closed at the end."""
-    engine = MediaEngine(EngineOptions(recordings_dir=recordings, media_dir=media, hold_music=hold_music))
+    engine = MediaEngine(EngineOptions(recordings_dir=recordings, media_dir=media, hold_music=hold_music), fetch=fetch)
     await engine.start()
     mine = options or SessionOptions(codecs=("pcmu",), ice=LOOPBACK)
     theirs = other or replace(mine)

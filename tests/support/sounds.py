@@ -7,7 +7,6 @@ from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from phoned.audio.tones import sine
 
@@ -45,9 +44,3 @@ def encoded(
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
     return path
-
-
-def pitch(samples: NDArray[np.int16], rate: int) -> float:
-    """The loudest frequency."""
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(np.argmax(spectrum)) * rate / len(samples)

@@ -18,9 +18,9 @@ from phoned.config.stream import SCHEMES
 from phoned.errors import Denied, InvalidValue, PhonedError
 from phoned.model import StreamRequest
 from phoned.services.streams.protocol import MAX_MESSAGE, Message
-from phoned.services.tls import system_tls
 from phoned.twilio import TwilioAccount
 from phoned.urls import Destination, UrlGuard, read_url
+from phoned.web import system_tls
 
 MAX_WAITING = 4
 """Messages of a bot that are read ahead; more, and it has to wait."""

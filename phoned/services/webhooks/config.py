@@ -14,8 +14,7 @@ from phoned.services.webhooks.schedule import TABLE_S
 from phoned.services.webhooks.signing import Signer
 from phoned.services.webhooks.values import check_events
 from phoned.urls import read_url
-
-SCHEMES = ("https", "http")
+from phoned.web import SCHEMES
 
 
 def _url(url: str) -> str:

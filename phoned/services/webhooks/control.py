@@ -14,12 +14,13 @@ from phoned.errors import AtCapacity, Denied, NotFound, UnavailableError, WrongS
 from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.plain import plain
-from phoned.services.webhooks.config import SCHEMES, WebhookConfig
+from phoned.services.webhooks.config import WebhookConfig
 from phoned.services.webhooks.endpoint import Endpoint
 from phoned.services.webhooks.schedule import Schedule
 from phoned.services.webhooks.signing import new_secret
 from phoned.services.webhooks.values import check_events, parcel_beside
 from phoned.urls import UrlGuard, read_url
+from phoned.web import SCHEMES
 from phoned.webhook import (
     Attempted,
     AttemptResult,

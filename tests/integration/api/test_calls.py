@@ -263,10 +263,24 @@ async def test_playbacks(running: Running) -> None:
     assert (listed["file"], listed["files"]) == ("a.wav", ["a.wav", "b.ogg"])
     assert (await client.delete(where)).status_code == 204
     assert (await client.get(where)).json()["state"] == "finished"
-    assert code(await client.post(f"/v1/calls/{call}/play", json={"url": "http://x/a.wav"})) == (501, "not_implemented")
     missing = await client.post(f"/v1/calls/{call}/play", json={"file": "missing.wav"})
     assert code(missing) == (422, "invalid_value")
     assert code(await client.get("/v1/playbacks/pb_0")) == (404, "not_found")
+
+
+async def test_what_a_url_gives_is_played_for_an_administrator_alone(running: Running) -> None:
+    admin, client = running.unix(), running.tcp(running.token("call"))
+    call = await active(running, admin)
+    play = {"url": "https://sounds.example.org/news.mp3"}
+    for path, body in (
+        (f"/v1/calls/{call}/play", play),
+        (f"/v1/calls/{call}/collect", {"play": play}),
+        ("/v1/calls", {"account": "front", "to": "200", "on_answer": [{"play": play}]}),
+    ):
+        assert code(await client.post(path, json=body)) == (403, "insufficient_scope"), path
+    response = await admin.post(f"/v1/calls/{call}/play", json=play)
+    assert response.status_code == 201
+    assert answers.Playback.model_validate(response.json()).url == play["url"]
 
 
 async def test_recordings_and_their_file(running: Running) -> None:

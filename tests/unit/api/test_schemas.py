@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from api.schemas import Dtmf, OnAnswer, PlaceCall, Play, Record, Reject, Tag
-from phoned.errors import NotImplementedYet
 from phoned.model import CallRequest, DtmfRequest, PlayRequest, RecordRequest, StreamRequest
 
 CALL: dict[str, Any] = {"account": "front", "to": "200"}
@@ -150,11 +149,6 @@ def test_a_list_is_played_so_many_rounds() -> None:
     played = Play(files=["a.wav", "b.mp3"], loop=3, duration_ms=60_000)
     assert played.value() == PlayRequest(files=("a.wav", "b.mp3"), loop=3, duration_ms=60_000)
     assert Play(file="a", loop=True).value().loop is True
-
-
-def test_what_is_in_the_contract_but_not_built_says_so() -> None:
-    with pytest.raises(NotImplementedYet):
-        Play(url="https://example.org/a.wav").value()
 
 
 def test_a_bot_is_a_step_that_is_looked_at() -> None:

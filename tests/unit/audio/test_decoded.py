@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from phoned.audio import decoded
 from phoned.audio.decoded import DecodedReader, container_of
 from phoned.errors import InvalidValue
-from tests.support.sounds import KINDS, encoded, pitch
+from tests.support.media import frequency
+from tests.support.sounds import KINDS, encoded
 
 RATE = 16000
 
@@ -50,7 +51,7 @@ def test_each_kind_is_heard_whole_and_again(sounds: dict[str, bytes], name: str)
     for _ in range(2):
         heard = whole(found)
         assert len(heard) / RATE == pytest.approx(1.0, abs=0.03)
-        assert pitch(heard[2000:12000], RATE) == pytest.approx(800, abs=2)
+        assert frequency(heard[2000:12000], RATE) == pytest.approx(800, abs=2)
         assert 7000 < np.abs(heard[2000:12000]).max() < 8600
         found.rewind()
     found.close()
@@ -106,8 +107,8 @@ def test_a_chain_of_streams_is_one_sound(tmp_path: Path) -> None:
     other = encoded(tmp_path / "b.opus.ogg", 500, 0.5, channels=1).read_bytes()
     heard = whole(reader(one + other))
     assert len(heard) / RATE == pytest.approx(1.0, abs=0.05)
-    assert pitch(heard[1000:7000], RATE) == pytest.approx(800, abs=3)
-    assert pitch(heard[-7000:-1000], RATE) == pytest.approx(500, abs=3)
+    assert frequency(heard[1000:7000], RATE) == pytest.approx(800, abs=3)
+    assert frequency(heard[-7000:-1000], RATE) == pytest.approx(500, abs=3)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "flac", "mp3"])

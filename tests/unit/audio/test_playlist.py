@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from phoned.audio.files import beneath
 from phoned.audio.playlist import Entry, Playlist
 from phoned.errors import InvalidValue
-from tests.support.sounds import encoded, pitch
+from tests.support.media import frequency
+from tests.support.sounds import encoded
 
 RATE = 16000
 
@@ -63,8 +64,8 @@ def test_files_of_every_kind_and_rate_are_one_list(tmp_path: Path) -> None:
     order, sound = heard(Playlist(beneath(tmp_path, ("a.opus.ogg", "b.a.mp3", "c.wav")), RATE, 1))
     assert order == [0, 1, 2]
     assert len(sound) / RATE == pytest.approx(1.5, abs=0.03)
-    assert pitch(sound[1000:7000], RATE) == pytest.approx(600, abs=4)
-    assert pitch(sound[9000:15000], RATE) == pytest.approx(900, abs=4)
+    assert frequency(sound[1000:7000], RATE) == pytest.approx(600, abs=4)
+    assert frequency(sound[9000:15000], RATE) == pytest.approx(900, abs=4)
 
 
 def test_an_endless_list_begins_again(tmp_path: Path) -> None:
