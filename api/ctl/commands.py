@@ -219,8 +219,9 @@ def collect(
 @command("play")
 def play(
     context: typer.Context,
-    files: Annotated[list[str] | None, typer.Argument(help="Files below the media directory, in order.")] = None,
+    file: Annotated[str | None, typer.Argument(help="A file below the media directory.")] = None,
     call: Call = None,
+    then: Annotated[list[str] | None, typer.Option(help="Another file, after it; again for more.")] = None,
     tone: Annotated[str | None, typer.Option(help="A tone in the place of a file.")] = None,
     url: Annotated[str | None, typer.Option(help="A URL in the place of a file.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Over and over.")] = False,
@@ -231,11 +232,10 @@ def play(
 ) -> None:
     """Play files, a tone or what a URL gives into a call."""
     on = session(context, as_json)
-    one = files[0] if files and len(files) == 1 else None
-    sources = {"file": one, "files": None if one else files or None, "tone": tone, "url": url}
-    given = {name: value for name, value in sources.items() if value is not None}
-    if len(given) != 1:
-        raise Failure(USAGE, "give files, --tone or --url", "phonectl play welcome.wav")
+    sources = {"files": [file, *then]} if file and then else {"file": file}
+    given = {name: value for name, value in {**sources, "tone": tone, "url": url}.items() if value is not None}
+    if len(given) != 1 or (then and file is None):
+        raise Failure(USAGE, "give a file, --tone or --url", "phonectl play welcome.wav")
     limit = {} if duration_ms is None else {"duration_ms": duration_ms}
     body = {**given, **limit, "loop": True if loop else times, "mix": mix}
     on.show(on.client.post(f"/v1/calls/{on.only_call(call, 'active')}/play", body), output.pairs)

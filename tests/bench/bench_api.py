@@ -160,7 +160,12 @@ async def calls_up(scene: Scene, count: int) -> list[str]:
     found: list[str] = []
     async with scene.client() as client:
         for _ in range(count):
-            order = {"account": "a", "to": "echo", "wait": "answered", "on_answer": [{"play": {"tone": "425"}}]}
+            order = {
+                "account": "a",
+                "to": "echo",
+                "wait": "answered",
+                "on_answer": [{"play": {"tone": "425", "loop": True}}],
+            }
             found.append((await client.json("POST", "/v1/calls", order))["id"])
         for _ in range(500):
             listed = (await client.json("GET", "/v1/calls?state=active&limit=1000"))["data"]

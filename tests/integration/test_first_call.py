@@ -69,7 +69,7 @@ async def test_the_echo_line_is_heard_and_recorded(phones: Phones, tmp_path: Pat
 async def test_the_tone_line_has_the_right_pitch(phones: Phones) -> None:
     alice, watch = await phones.online()
     call = await alice.phone.place_call(
-        call_to("milliwatt", on_answer=(RecordRequest(), PlayRequest(tone="425"))), wait="answered"
+        call_to("milliwatt", on_answer=(RecordRequest(), PlayRequest(tone="425", loop=True))), wait="answered"
     )
     started = await watch.until("recording.started")
     await watch.until("playback.started")
@@ -295,7 +295,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_sent(phones: Phones)
     with pytest.raises(WrongState):
         await phone.hold(call.id)
     with pytest.raises(WrongState):
-        await phone.play(call.id, PlayRequest(tone="440"))
+        await phone.play(call.id, PlayRequest(tone="440", loop=True))
     with pytest.raises(WrongState):
         await phone.answer(call.id)
     again = await phone.place_call(call_to("echo", id=call.id))

@@ -347,7 +347,12 @@ def test_a_call_with_sound_and_a_recording_inside_the_units_sandbox(
         outside.until_status("1 of 1 account online")
         transport = httpx.HTTPTransport(uds=str(daemon.socket))
         with httpx.Client(transport=transport, base_url="http://localhost", timeout=60) as client:
-            order = {"account": "alice", "to": "echo", "wait": "answered", "on_answer": [{"play": {"tone": "425"}}]}
+            order = {
+                "account": "alice",
+                "to": "echo",
+                "wait": "answered",
+                "on_answer": [{"play": {"tone": "425", "loop": True}}],
+            }
             call = client.post("/v1/calls", json=order).json()["id"]
             recording = client.post(f"/v1/calls/{call}/record", json={}).json()["id"]
             until(lambda: client.get(f"/v1/calls/{call}/stats").json()["packets_received"] > 50, "sound", 30.0)

@@ -62,7 +62,8 @@ async def test_a_call_from_end_to_end(running: Running) -> None:
         ("dtmf", "12#"),
         ("stats",),
         ("play", "a.wav"),
-        ("play", "a.wav", "b.ogg", "--times", "2", "--duration-ms", "5000"),
+        ("play", "--url", "https://sounds.example.org/news.mp3"),
+        ("play", "a.wav", "--then", "b.ogg", "--times", "2", "--duration-ms", "5000"),
         ("collect", "pin.wav"),
     ):
         done = await phonectl(running, *args)
@@ -182,6 +183,8 @@ async def test_exit_4_and_5(running: Running) -> None:
         ("call", "200", "--timeout", "0"),
         ("play",),
         ("play", "a.wav", "--tone", "440"),
+        ("play", "--url", "https://x.test/a.wav", "--tone", "440"),
+        ("play", "--tone", "440", "--then", "b.wav"),
         ("hangup", "../accounts"),
         ("dtmf", "hello", "call_1"),
         ("--socket", "a", "--url", "b", "status"),

@@ -75,8 +75,8 @@ async def test_a_long_file_is_streamed_and_can_loop_pause_and_stop(tmp_path: Pat
 
 async def test_two_playbacks_mix_when_asked_to() -> None:
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="500", mix=True))
-        await pair.a.session.play(PlayRequest(tone="1500", mix=True))
+        await pair.a.session.play(PlayRequest(tone="500", mix=True, loop=True))
+        await pair.a.session.play(PlayRequest(tone="1500", mix=True, loop=True))
         await pair.b.listen(0.3)
         heard = await pair.b.listen(0.4)
         spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
@@ -168,8 +168,8 @@ async def test_playing_needs_a_directory_and_one_thing_to_play() -> None:
 
 async def test_a_stereo_recording_has_each_side_on_its_own_channel(tmp_path: Path) -> None:
     async with call(recordings=tmp_path) as pair:
-        await pair.a.session.play(PlayRequest(tone="600"))
-        await pair.b.session.play(PlayRequest(tone="1100"))
+        await pair.a.session.play(PlayRequest(tone="600", loop=True))
+        await pair.b.session.play(PlayRequest(tone="1100", loop=True))
         await pair.a.listen(0.2)
         view = await pair.a.session.record(RecordRequest(), "rec_1")
         assert view.state == "recording"
@@ -202,7 +202,7 @@ async def test_a_recording_is_readable_at_every_moment_and_finished_by_the_end_o
 async def test_a_gap_in_what_is_heard_is_marked_and_filled_with_silence(tmp_path: Path) -> None:
     async with wire() as halves, call(connect=False, recordings=tmp_path) as pair:
         await connect_through(pair, halves)
-        await pair.b.session.play(PlayRequest(tone="1000"))
+        await pair.b.session.play(PlayRequest(tone="1000", loop=True))
         view = await pair.a.session.record(RecordRequest())
         await pair.a.listen(0.6)
         halves[1].drop = lambda data: data[0] > 127
@@ -284,7 +284,7 @@ from tests.support.media import call
 
 async def main(disk):
     async with call(recordings=disk) as pair:
-        await pair.b.session.play(PlayRequest(tone="1000"))
+        await pair.b.session.play(PlayRequest(tone="1000", loop=True))
         for format_ in ("wav", "opus"):
             await pair.a.session.record(RecordRequest(format=format_))
         (disk / "x").write_bytes(bytes(920_000))

@@ -32,7 +32,7 @@ async def calls(recordings: Path | None = None) -> AsyncIterator[list[Call]]:
             theirs = SessionOptions(codecs=(codec,), ice=LOOPBACK)
             call = Call(Party(engine, f"{codec}_a", ours), Party(engine, f"{codec}_b", theirs))
             await call.exchange()
-            await call.b.session.play(PlayRequest(tone=str(tone)))
+            await call.b.session.play(PlayRequest(tone=str(tone), loop=True))
             made.append(call)
         yield made
     finally:
@@ -90,7 +90,7 @@ async def test_an_announcement_is_heard_beside_the_others(mix: bool) -> None:
         bridge = Bridge()
         for call in (one, two):
             bridge.join(call.a.session.graph)
-        await one.a.session.play(PlayRequest(tone="1300", mix=mix))
+        await one.a.session.play(PlayRequest(tone="1300", mix=mix, loop=True))
         await heard(one, {900, 1_300})
         assert pitches(await two.b.listen(0.4)) == {500}
         assert level_dbov(await three.b.listen(0.2)) < -60

@@ -19,7 +19,7 @@ from tests.support.media import LOOPBACK, Relay, call, connect_through, frequenc
 @pytest.mark.parametrize("codec", ["pcmu", "pcma", "g722", "opus"])
 async def test_a_tone_is_heard_at_its_level_and_pitch(codec: str) -> None:
     async with call(SessionOptions(codecs=(codec,), ice=LOOPBACK)) as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.b.listen(0.3)
         heard = await pair.b.listen(0.5)
         assert frequency(heard, 16000) == pytest.approx(1000, abs=5)
@@ -31,14 +31,14 @@ async def test_a_tone_is_heard_at_its_level_and_pitch(codec: str) -> None:
 @pytest.mark.parametrize("rate", [8000, 48000])
 async def test_the_graph_runs_at_other_rates(rate: int) -> None:
     async with call(SessionOptions(codecs=("opus",), graph_rate=rate, ice=LOOPBACK)) as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.b.listen(0.3)
         assert frequency(await pair.b.listen(0.5), rate) == pytest.approx(1000, abs=5)
 
 
 async def test_sound_runs_both_ways_through_ports() -> None:
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="440"))
+        await pair.a.session.play(PlayRequest(tone="440", loop=True))
         pair.b.port.write(sine((700,), 16000, 1000))
         await pair.a.listen(0.2)
         assert level_dbov(await pair.a.listen(0.2)) > -20
@@ -130,7 +130,7 @@ async def test_digits_by_info_are_handed_to_the_call_layer_and_taken_from_it() -
 async def test_one_lost_packet_is_concealed_and_costs_no_delay() -> None:
     async with wire() as halves, call(connect=False) as pair:
         await connect_through(pair, halves)
-        await pair.a.session.play(PlayRequest(tone="400"))
+        await pair.a.session.play(PlayRequest(tone="400", loop=True))
         await pair.b.listen(0.5)
         pair.b.port.take()
         lose = iter([False] * 5 + [True])
@@ -145,7 +145,7 @@ async def test_one_lost_packet_is_concealed_and_costs_no_delay() -> None:
 
 async def test_a_reoffer_switches_the_codec_and_the_sound_goes_on() -> None:
     async with call(SessionOptions(codecs=("opus", "pcmu"), ice=LOOPBACK)) as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         pair.a.session.prefer(("pcmu", "opus"))
         await pair.exchange(flow=False)
         assert pair.a.session.view().codec == "pcmu"
@@ -192,7 +192,7 @@ async def test_silence_on_the_wire_is_a_stall_and_heals() -> None:
 async def test_close_leaves_nothing_behind() -> None:
     before = threading.active_count()
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="440"))
+        await pair.a.session.play(PlayRequest(tone="440", loop=True))
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert threading.active_count() == before
 
@@ -207,7 +207,7 @@ async def test_loss_that_the_far_end_reports_brings_copies_and_its_goodbye_ends_
         assert sender.loss_pct == 11
         goodbye = rtcp.Goodbye(ssrcs=(far.sender.ssrc,), reason="gone")
         far.transport.send_rtcp(rtcp.build(rtcp.ReceiverReport(ssrc=far.sender.ssrc), goodbye))
-        await far.play(PlayRequest(tone="440"))
+        await far.play(PlayRequest(tone="440", loop=True))
         await pair.a.listen(0.3)
         assert level_dbov(await pair.a.listen(0.3)) > -20
         assert pair.a.session.state is MediaState.FLOWING
@@ -231,7 +231,7 @@ async def test_a_port_of_another_rate_hears_and_speaks_through_restart_and_rebui
     async with call(SessionOptions(codecs=("opus",), ice=LOOPBACK)) as pair:
         bot, ear = pair.a.session.port(24000, both=True), pair.b.port
         bot.write(sine((1000,), 24000, 6000))
-        await pair.b.session.play(PlayRequest(tone="700"))
+        await pair.b.session.play(PlayRequest(tone="700", loop=True))
         for restart in (True, False):
             await pair.exchange(ice_restart=restart, rebuild=not restart)
             bot.take()

@@ -92,7 +92,7 @@ def port(description: bytes) -> str:
 
 async def test_strangers_during_a_call_have_no_effect() -> None:
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         local = pair.a.session.current_offer()
         assert local is not None
         with Spray() as spray:
@@ -119,7 +119,7 @@ async def test_strangers_during_set_up_have_no_effect() -> None:
                 spray.at(port(offer), rounds=2, username=ufrag(offer) + b":x")
                 spray.at(port(answer), rounds=2)
                 await asyncio.sleep(0.005)
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.b.wait(Flowing)
         await pair.a.wait(Flowing)
         await pair.b.listen(0.2)
@@ -144,7 +144,7 @@ async def test_the_same_from_the_peers_own_address_has_no_effect(moment: str) ->
         else:
             await connect_through(pair, halves)
             noise()
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.b.listen(0.3)
         await still_well(pair)
 
@@ -152,7 +152,7 @@ async def test_the_same_from_the_peers_own_address_has_no_effect(moment: str) ->
 async def test_a_replayed_packet_is_played_once() -> None:
     async with wire() as halves, call(connect=False) as pair:
         await connect_through(pair, halves)
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         caught: list[bytes] = []
 
         def copy(data: bytes) -> bool:
@@ -171,7 +171,7 @@ async def test_a_replayed_packet_is_played_once() -> None:
 
 async def test_an_rtcp_bye_does_not_end_the_call() -> None:
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         transport = pair.a.session.transport
         ssrc = pair.b.all(Flowing)[0].ssrc
         assert transport.send_rtcp(struct.pack("!BBHI", 0x80, 201, 1, ssrc) + struct.pack("!BBHI", 0x81, 203, 1, ssrc))
@@ -183,7 +183,7 @@ async def test_an_rtcp_bye_does_not_end_the_call() -> None:
 async def test_another_ssrc_takes_over_and_is_heard() -> None:
     """Transfers and music servers do that in mid stream."""
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.b.listen(0.3)
         sender = pair.a.session.sender
         sender.ssrc ^= 0xFFFF

@@ -42,7 +42,7 @@ async def test_an_ice_restart_keeps_association_keys_and_stream(who: str) -> Non
     async with call() as pair:
         first = pair.a.session.current_offer()
         assert first is not None
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.b.listen(0.3)
         offerer = pair.a if who == "a" else pair.b
         ssrc = pair.b.all(Flowing)[0].ssrc
@@ -62,7 +62,7 @@ async def test_an_ice_restart_keeps_association_keys_and_stream(who: str) -> Non
 
 async def test_restarts_can_be_repeated_from_both_ends() -> None:
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         for round_ in range(4):
             await pair.exchange(pair.a if round_ % 2 else pair.b, ice_restart=True)
         assert pair.a.session.stats().ice_generation == 5
@@ -88,7 +88,7 @@ async def test_a_rebuild_makes_a_new_association_and_the_sound_hardly_notices() 
     async with call() as pair:
         first = pair.a.session.current_offer()
         assert first is not None
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.b.listen(0.3)
         during = asyncio.get_running_loop().create_task(pair.exchange(rebuild=True))
         gap = await longest_gap_ms(pair, during)
@@ -120,7 +120,7 @@ async def test_a_reoffer_raises_the_version_and_keeps_the_rest() -> None:
 
 async def test_a_refused_restart_leaves_everything_running() -> None:
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         before = pair.a.session.view()
         await pair.a.session.offer(ice_restart=True)
         pair.a.session.rollback()
@@ -192,7 +192,7 @@ async def test_a_wrong_fingerprint_fails_and_no_sound_comes_out() -> None:
         digest = re.search(rb"a=fingerprint:sha-256 (\S+)", offer)
         assert digest is not None
         forged = offer.replace(digest[1], b"AA" + digest[1][2:] if digest[1][:2] != b"AA" else b"BB" + digest[1][2:])
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         await pair.a.session.accept_answer(await pair.b.session.answer(forged))
         failed = await pair.b.wait(MediaFailed)
         assert failed.cause == "fingerprint"
@@ -253,7 +253,7 @@ async def test_a_forged_early_record_does_not_spoil_the_association_to_come() ->
 async def test_an_association_that_the_peer_starts_on_its_own_is_followed(role: str) -> None:
     """rtpengine without tls-id: close_notify and a new handshake in mid call, nothing in the descriptions (rule 8)."""
     async with call() as pair:
-        await pair.a.session.play(PlayRequest(tone="1000"))
+        await pair.a.session.play(PlayRequest(tone="1000", loop=True))
         mover, follower = (pair.b, pair.a) if role == "server" else (pair.a, pair.b)
         peer = mover.session.transport.peer
         assert peer is not None
