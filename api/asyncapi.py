@@ -106,6 +106,7 @@ EVENTS: dict[str, Fields] = {
     "recording.failed": _needs(detail=str),
     "recording.gap": _needs(start_s=Seconds, end_s=Seconds, cause=Literal["far_end", "disk"]),
     "recording.recovered": {},
+    "recording.deleted": _needs(reason=Literal["asked", "age", "size"]),
     "stream.connecting": {},
     "stream.started": {},
     "stream.mark": _needs(name=str, played=bool),

@@ -15,6 +15,7 @@ from phoned.media.options import EngineOptions, IceOptions, SessionOptions, Turn
 from phoned.model import RecordingView
 from phoned.recording.floor import DiskFloor
 from phoned.recording.recover import Recovered
+from phoned.recording.retention import KeepLimits
 from phoned.recovery.backoff import Schedule
 from phoned.sip.account import AccountParameters
 from phoned.transport.flow import FlowTarget, HttpProxy, TlsPolicy
@@ -151,6 +152,11 @@ def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()
             turn_server=turn_of(media.turn[0], turn_secrets[0]) if media.turn and turn_secrets else None,
         ),
     )
+
+
+def keep_limits_of(media: MediaConfig) -> KeepLimits:
+    """How long recordings are kept."""
+    return KeepLimits(days=media.recordings_keep_days, max_mb=media.recordings_max_mb)
 
 
 def stun_of(url: str) -> tuple[str, int]:

@@ -17,10 +17,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from phoned.accounts.registry import Accounts
-from phoned.assembly import engine_options_of, recovered_view, session_options_of
+from phoned.assembly import engine_options_of, keep_limits_of, recovered_view, session_options_of
 from phoned.audio.fetch import SoundFetcher
 from phoned.audio.handset import Handset, Surroundings
 from phoned.audio.portaudio import PortAudio
@@ -49,6 +49,7 @@ from phoned.notify import Notifier
 from phoned.phases import Phase, Phases
 from phoned.phone import DO_NOT_DISTURB, Phone
 from phoned.recording.recover import recover
+from phoned.recording.retention import Retention
 from phoned.roaming import Roaming, source_of
 from phoned.roster import Roster
 from phoned.service import ServicePlugin, installed_services
@@ -175,6 +176,7 @@ class Daemon:
             await self._start_phone()
             self._register(with_calls=True)  # these lose audio meanwhile; the others wait until services can take calls
             await self.calls.ended.load()
+            self._start_retention()
             for name, plugin in self._plugins.items():
                 await self._start_service(name, plugin)
         except BaseException:
@@ -337,6 +339,20 @@ class Daemon:
         phases.add(Phase.CALLS, "sound devices", handset.close, BUDGET_S)
         await handset.start()
 
+    def _start_retention(self) -> None:
+        def deleted(view: RecordingView, reason: Literal["age", "size"]) -> None:
+            self.phone.recording_deleted(view, reason)
+            self.audit.note(who="retention", what="delete recording", outcome="ok", target=view.id, reason=reason)
+
+        self.retention = Retention(
+            self._config.media.recordings_dir,
+            keep_limits_of(self._config.media),
+            known=lambda: {view.id: view for view in self.phone.recordings()},
+            deleted=deleted,
+        )
+        self._phases.add(Phase.MEDIA, "retention", self.retention.close, BUDGET_S)
+        self.retention.start()
+
     def _reread(self, loaded: LoadedConfig) -> LoadedConfig:
         models = {name: plugin.config_model for name, plugin in self._plugins.items()}
         return load_config(loaded.files[0], models=models, environ=loaded.environ)
@@ -346,6 +362,7 @@ class Daemon:
         self._dial_policy.change(config.dial)
         self.calls.incoming.change(config.incoming, config.auto_answer.callers)
         self._session_options = session_options_of(config.media, turn_secrets)
+        self.retention.change(keep_limits_of(config.media))
 
     def _patient(self) -> Patient:
         accounts = tuple(self.roster.wanted.values())

@@ -431,7 +431,12 @@ class Phone:
             await call.audio.stop_recording(recording)
         path = self._recordings_dir / view.file
         await asyncio.to_thread(path.unlink, missing_ok=True)
-        self._calls.forget_recording(recording)
+        self.recording_deleted(self._recording(recording)[0], "asked")
+
+    def recording_deleted(self, view: RecordingView, reason: Literal["asked", "age", "size"]) -> None:
+        """Its file is gone: it is forgotten, and told to everybody."""
+        self._calls.forget_recording(view.id)
+        self._bus.publish("recording.deleted", recording=view, reason=reason)
 
     def recording_path(self, recording: str) -> Path:
         """See `PhoneControl`."""

@@ -95,6 +95,10 @@ class MediaConfig(Table):
     recordings_dir: FromState = Path("recordings")
     recordings_min_free_mb: Count | None = None
     """What recordings leave free on their disk; by default 100 MB, or a twentieth of a smaller one."""
+    recordings_keep_days: Annotated[float, Field(strict=True, gt=0, le=36_500, allow_inf_nan=False)] | None = None
+    """Recordings that ended longer ago are deleted; by default none is."""
+    recordings_max_mb: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] | None = None
+    """When all of them take more (10^6 bytes), the oldest are deleted. Those that run count, and stay."""
     recording_beep_s: Annotated[float, Field(strict=True, ge=0, le=3600, allow_inf_nan=False)] = 0
     """Both ends of a call that is recorded hear a short tone every so many seconds; 0: only when asked for."""
     allow_loopback: Flag = False

@@ -436,9 +436,11 @@ class FakePhone(FakeBridges, FakeDevices, FakeStreams):
         return view
 
     async def delete_recording(self, recording: str) -> None:
-        if self.recording(recording).state == "recording":
+        view = self.recording(recording)
+        if view.state == "recording":
             raise errors.WrongState("it is still being written", state="recording", allowed_in=("finished", "failed"))
         del self._recordings[recording]
+        self.bus.publish("recording.deleted", recording=view, reason="asked")
 
     def recording_path(self, recording: str) -> Path:
         view = self.recording(recording)

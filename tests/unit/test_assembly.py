@@ -7,6 +7,7 @@ from pathlib import Path
 from phoned.assembly import (
     CODECS,
     engine_options_of,
+    keep_limits_of,
     parameters_of,
     policy_of,
     recovered_view,
@@ -14,9 +15,11 @@ from phoned.assembly import (
     session_options_of,
 )
 from phoned.config.load import LoadedConfig, load_config
+from phoned.config.schema import MediaConfig
 from phoned.config.types import Secret
 from phoned.media import codecs
 from phoned.recording.recover import Recovered
+from phoned.recording.retention import KeepLimits
 from phoned.transport.flow import HttpProxy, TlsPolicy
 
 FILE = """
@@ -135,6 +138,12 @@ def test_what_media_is_told(tmp_path: Path) -> None:
     assert engine_options_of(config).recordings_dir == config.media.recordings_dir
     music = config.audio.model_copy(update={"hold_music": Path("/music.wav")})
     assert engine_options_of(config.model_copy(update={"audio": music})).hold_music == Path("/music.wav")
+
+
+def test_how_long_recordings_are_kept() -> None:
+    assert keep_limits_of(MediaConfig()) == KeepLimits()
+    limits = MediaConfig(recordings_keep_days=30, recordings_max_mb=500)
+    assert keep_limits_of(limits) == KeepLimits(days=30, max_mb=500)
 
 
 def test_a_plain_phone_needs_neither_stun_nor_a_proxy(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -13,9 +14,11 @@ from pydantic import BaseModel
 
 from phoned.config.load import LoadedConfig, load_config
 from phoned.daemon import Daemon
+from phoned.ids import new_id
 from phoned.model import AccountState, CallRequest, Cause
 from phoned.recording import wav
 from phoned.service import Context, ServicePlugin
+from phoned.store.audit import check
 from phoned.tasks import Tasks
 from phoned.transport.flow import FlowError
 from tests.support.flows import FakeDialer
@@ -211,6 +214,35 @@ async def test_recordings_of_a_crash_are_finished_and_told_whole(tmp_path: Path)
         "recovered": True,
         "duration_s": 1.0,
     }
+
+
+async def test_recordings_that_are_too_old_or_too_much_go_and_that_is_told_and_noted(tmp_path: Path) -> None:
+    daemon, _ = daemon_of(tmp_path, extra="[media]\nrecordings_keep_days = 7\n")
+    recordings = tmp_path / "state" / "recordings"
+    recordings.mkdir(parents=True)
+    old, young = (recordings / f"{new_id('call')}-{new_id('rec')}.wav" for _ in range(2))
+    for path in (old, young):
+        path.write_bytes(wav.header(rate=8000, channels=2, data_bytes=1_600_000) + bytes(1_600_000))
+    os.utime(old, (0, 0))
+    await daemon.start()
+    await daemon.retention.look()
+    assert os.listdir(recordings) == [young.name]
+    config(tmp_path, "[media]\nrecordings_max_mb = 1\n")
+    await daemon.phone.reload()
+    await daemon.retention.look()
+    await daemon.bus.flush()
+    told = [event.data for event in await daemon.bus.log.after(0, 100) or () if event.type == "recording.deleted"]
+    assert [(data["recording"]["file"], data["recording"]["duration_s"], data["reason"]) for data in told] == [
+        (old.name, 50.0, "age"),
+        (young.name, 50.0, "size"),
+    ]
+    await daemon.stop()
+    assert os.listdir(recordings) == []
+    noted = [json.loads(line.text) for line in check(tmp_path / "state")]
+    assert [(entry["who"], entry["what"], entry["reason"]) for entry in noted] == [
+        ("retention", "delete recording", "age"),
+        ("retention", "delete recording", "size"),
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])

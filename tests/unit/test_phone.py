@@ -216,6 +216,9 @@ async def test_a_deleted_recording_is_stopped_first_and_its_file_goes(tmp_path: 
     (tmp_path / "r.wav").write_bytes(b"x")
     await desk.phone.delete_recording(view.id)
     assert not os.listdir(tmp_path)
+    await desk.bus.flush()
+    told = [event for event in await desk.bus.log.after(0, 100) or () if event.type == "recording.deleted"]
+    assert [(event.data["recording"].state, event.data["reason"]) for event in told] == [("finished", "asked")]
     with pytest.raises(NotFound):
         desk.phone.recording(view.id)
     assert isinstance(await raised(desk.phone.delete_recording(view.id)), NotFound)

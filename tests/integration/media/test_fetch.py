@@ -78,11 +78,9 @@ async def server(**pages: bytes) -> AsyncIterator[Server]:
         listener.close()
 
 
-def fetcher(
-    *, allow: Sequence[str] = LOCAL, found: Sequence[str] = ("127.0.0.1",), deadline_s: float = 5.0
-) -> SoundFetcher:
+def fetcher(*, allow: Sequence[str] = LOCAL, deadline_s: float = 5.0) -> SoundFetcher:
     async def resolve(host: str, port: int, deadline_s: float) -> Sequence[str]:
-        return (host,) if host[0].isdigit() else found
+        return (host if host[0].isdigit() else "127.0.0.1",)
 
     return SoundFetcher(UrlGuard(Reach(allow), resolve), agent="phoned/test", deadline_s=deadline_s)
 
