@@ -14,7 +14,7 @@ import pytest
 
 from phoned.audio.tones import BEEP_HZ, sine
 from phoned.errors import DiskFull, InvalidValue, NotFound, UnavailableError
-from phoned.media.events import PlaybackFinished, RecordingFailed, RecordingFinished
+from phoned.media.events import Flowing, PlaybackFinished, RecordingFailed, RecordingFinished
 from phoned.media.options import SessionOptions
 from phoned.model import PlayRequest, RecordRequest
 from phoned.recording.floor import DiskFloor
@@ -71,6 +71,49 @@ async def test_a_long_file_is_streamed_and_can_loop_pause_and_stop(tmp_path: Pat
         with pytest.raises(NotFound):
             pair.a.session.stop_playback(view.id)
         assert (await pair.a.wait(PlaybackFinished)).detail == "stopped"
+
+
+@pytest.mark.parametrize("how", [{"ice_restart": True}, {"rebuild": True}])
+async def test_a_playback_keeps_its_place_and_a_recording_goes_on_over_a_handover(
+    tmp_path: Path, how: dict[str, bool]
+) -> None:
+    """Tier 1 and tier 2 of the recovery. Each fifth of a second has a pitch of its own: it tells the place."""
+    pitches = range(400, 1600, 100)
+    with wave.open(str(tmp_path / "stairs.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(b"".join(sine((hertz,), 16000, 200) for hertz in pitches))
+    async with call(media=tmp_path, recordings=tmp_path) as pair:
+        ours = await pair.a.session.record(RecordRequest())
+        theirs = await pair.b.session.record(RecordRequest())
+        playback = await pair.a.session.play(PlayRequest(file="stairs.wav"))
+        await pair.b.listen(0.5)
+        await pair.exchange(pair.a, **how)
+        (after,) = pair.a.session.playbacks()
+        assert (after.id, after.state) == (playback.id, "playing")
+        finished = await pair.a.wait(PlaybackFinished)
+        assert finished.playback.position_s == pytest.approx(0.2 * len(pitches))
+        await pair.b.listen(0.2)
+        said = await pair.a.session.stop_recording(ours.id)
+        heard = await pair.b.session.stop_recording(theirs.id)
+        assert pair.b.all(Flowing)[-1].ice_generation == 2
+    places = [steps_of(read_wav(tmp_path / said.file)[1][:, 0]), steps_of(read_wav(tmp_path / heard.file)[1][:, 1])]
+    assert places[0] == list(pitches)
+    assert places[1] == sorted(places[1])
+    assert len(set(pitches) - set(places[1])) <= 1  # what was under way while the path moved
+
+
+def steps_of(samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> list[int]:
+    """The pitches that are heard for at least 60 ms, in order."""
+    begin = int(np.flatnonzero(np.abs(samples) > 1000)[0])
+    found: list[int] = []
+    last = 0
+    for at in range(begin, len(samples) - 960, 480):
+        piece = np.ascontiguousarray(samples[at : at + 960])
+        pitch = round(frequency(piece, 16000) / 100) * 100 if level_dbov(piece) > -25 else 0
+        if pitch and pitch == last and (not found or found[-1] != pitch):
+            found.append(pitch)
+        last = pitch
+    return found
 
 
 async def test_two_playbacks_mix_when_asked_to() -> None:

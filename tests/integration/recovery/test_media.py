@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from phoned.daemon import Daemon
-from phoned.model import CallRequest, CallState, CallView, MediaState, RecordRequest, StatsView
+from phoned.model import CallRequest, CallState, CallView, MediaState, PlayRequest, RecordRequest, StatsView
 from tests.support.blackhole import swallow, swallowed
 from tests.support.phones import Phones, Watch
 
@@ -51,6 +51,7 @@ async def heard_more(alice: Daemon, call: CallView, packets: int = 25) -> None:
 async def test_a_dead_path_is_replaced_under_the_living_association(phones: Phones) -> None:
     alice, watch, call = await in_call(phones)
     recording = await alice.phone.record(call.id, RecordRequest())
+    playback = await alice.phone.play(call.id, PlayRequest(tone="440", loop=True))
     generation = alice.phone.account("alice").registration.flow_generation
     swallow()
     stalled = await watch.until("call.media_stalled")
@@ -69,6 +70,9 @@ async def test_a_dead_path_is_replaced_under_the_living_association(phones: Phon
     assert (record.plane, record.tier, record.attempts, record.gap_ms) == ("media", 1, 1, back.data["gap_ms"])
     assert alice.phone.account("alice").registration.flow_generation == generation
     assert alice.phone.recording(recording.id).state == "recording"
+    went_on = alice.phone.playback(playback.id)
+    assert went_on.state == "playing"
+    assert went_on.position_s == pytest.approx(alice.phone.recording(recording.id).duration_s, abs=0.1)
     await alice.phone.hangup(call.id)
     finished = await watch.until("recording.finished")
     assert finished.data["recording"].duration_s > 1.0
