@@ -263,6 +263,7 @@ class Stream(Answer):
     protocol: StreamProtocolName
     sample_rate: int
     state: StreamState
+    detail: str | None = Field(description="Why the bot is away, or what its end was.")
     sent_ms: int = Field(description="Sound of the call that the bot was sent.")
     played_ms: int = Field(description="Sound of the bot that was played.")
     queued_ms: int = Field(description="Sound of the bot that waits to be played.")

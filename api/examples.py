@@ -88,6 +88,7 @@ STREAM: dict[str, Any] = {
     "protocol": "twilio",
     "sample_rate": 8000,
     "state": "started",
+    "detail": None,
     "sent_ms": 4200,
     "played_ms": 1800,
     "queued_ms": 640,

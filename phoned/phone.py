@@ -378,6 +378,10 @@ class Phone:
         """See `PhoneControl`."""
         return await self._live(call).audio.streams.start(request)
 
+    def streams(self) -> tuple[StreamView, ...]:
+        """See `PhoneControl`."""
+        return self._calls.streams.views()
+
     def stream_view(self, stream: str) -> StreamView:
         """See `PhoneControl`."""
         return self._calls.streams.link(stream).view()

@@ -232,6 +232,10 @@ class PhoneControl(Protocol):
         `WrongState`, `InvalidValue`, `Denied`, `AtCapacity`, `UnavailableError`."""
         ...
 
+    def streams(self) -> tuple[StreamView, ...]:
+        """Those that run and the newest 1000 of those that are over, the newest first."""
+        ...
+
     def stream_view(self, stream: str) -> StreamView:
         """Raises `NotFound`."""
         ...

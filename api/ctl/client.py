@@ -29,7 +29,15 @@ _BY_STATUS = {
     429: ERROR,
     502: NOT_ANSWERED,
 }
-_AUTH_CODES = frozenset({"insufficient_scope", "host_not_allowed", "origin_not_allowed", "too_many_failures"})
+_AUTH_CODES = frozenset(
+    {
+        "insufficient_scope",
+        "host_not_allowed",
+        "origin_not_allowed",
+        "too_many_failures",
+        "stream_url_not_allowed",
+    }
+)
 _FIXES = {
     "unauthorized": "make a token with 'phoned token' and pass it as PHONED_TOKEN or --token-file",
     "too_many_failures": "wait a minute, then use a token that 'phoned token' printed",
@@ -37,8 +45,10 @@ _FIXES = {
     "host_not_allowed": "use a loopback address in --url, or list the name in [api] allowed_hosts",
     "not_registered": "see 'phonectl accounts' for the cause, or 'phonectl register ACCOUNT'",
     "destination_denied": "see [dial] in the configuration",
+    "stream_url_not_allowed": "list the bot in [api] stream_urls, or use a token of 'phoned token --scope admin'",
+    "address_not_allowed": "list the bot's network in [network] allow_private",
     "emergency_disabled": "this is no telephone for emergencies; see [dial] emergency",
-    "not_found": "list what there is: 'phonectl calls', 'phonectl accounts'",
+    "not_found": "list what there is: 'phonectl calls', 'phonectl accounts', 'phonectl stream'",
     "bad_configuration": "'phoned check-config' shows the same",
     "wrong_state": "see 'phonectl calls' for the state it is in",
 }

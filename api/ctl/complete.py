@@ -43,6 +43,12 @@ def webhooks(context: typer.Context, incomplete: str) -> Offer:
     return _offer(context, incomplete, "/v1/webhooks", lambda view: str(view["url"]))
 
 
+def streams(context: typer.Context, incomplete: str) -> Offer:
+    """Ids of the streams that run, with the bot."""
+    found = _offer(context, incomplete, "/v1/streams", lambda view: f"{view['state']} {view['url']}")
+    return [(name, about) for name, about in found if not about.startswith(("stopped", "failed"))]
+
+
 def bridges(context: typer.Context, incomplete: str) -> Offer:
     """Ids of the bridges that are up."""
     found = _offer(context, incomplete, "/v1/bridges", lambda view: f"{view['state']} {len(view['calls'])} calls")

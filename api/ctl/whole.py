@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.ctl import bridges, care, commands, configure, devices, repair, top, webhooks
+from api.ctl import bridges, care, commands, configure, devices, repair, streams, top, webhooks
 from api.ctl.session import app
 
-__all__ = ["app", "bridges", "care", "commands", "configure", "devices", "repair", "top", "webhooks"]
+__all__ = ["app", "bridges", "care", "commands", "configure", "devices", "repair", "streams", "top", "webhooks"]

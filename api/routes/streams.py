@@ -7,7 +7,7 @@ from fastapi.responses import Response
 
 from api import answers
 from api.bots import permit
-from api.deps import Api, Caller, Route, answer
+from api.deps import Api, Caller, Route, answer, answer_page
 from api.description import problems
 from phoned.config.stream import StreamOrder
 
@@ -32,6 +32,12 @@ async def stream(api: Api, caller: Caller, call: str, body: StreamOrder) -> Resp
     permit(caller, body, api.stream_urls)
     view = await api.phone.stream(call, body.value())
     return answer(view, 201, Location=f"/v1/streams/{view.id}")
+
+
+@router.get("/streams", response_model=answers.Page[answers.Stream])
+async def streams(api: Api, call: str | None = None) -> Response:
+    """The streams of all calls, or of one, the newest first: those that run, and the last ones that are over."""
+    return await answer_page([view for view in api.phone.streams() if call in (None, view.call)], None)
 
 
 @router.get("/streams/{stream}", response_model=answers.Stream, responses=problems("not_found"))

@@ -77,6 +77,10 @@ class StreamDesk:
             raise NotFound(f"no stream {stream[:80]!r}")
         return self._links[stream]
 
+    def views(self) -> tuple[StreamView, ...]:
+        """Those that are known, the newest first."""
+        return tuple(link.view() for link in reversed(self._links.values()))
+
 
 class CallStreams:
     """Driven by its call's verbs and by the digits that it hears."""

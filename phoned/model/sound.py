@@ -151,6 +151,8 @@ class StreamView:
     protocol: StreamProtocolName
     sample_rate: int
     state: StreamState
+    detail: str | None = None
+    """Why the bot is away, or what its end was."""
     sent_ms: int = 0
     played_ms: int = 0
     queued_ms: int = 0

@@ -16,7 +16,7 @@ class FakeStreams:
     bus: EventBus
 
     def __init__(self) -> None:
-        self.streams: dict[str, StreamView] = {}
+        self._streams: dict[str, StreamView] = {}
         self.dialled: list[StreamRequest] = []
         """Bots that were asked for."""
         self.undiallable: errors.PhonedError | None = None
@@ -40,16 +40,19 @@ class FakeStreams:
             sample_rate=request.sample_rate,
             state="connecting",
         )
-        self.streams[view.id] = view
+        self._streams[view.id] = view
         self.dialled.append(request)
         await self._change("call.updated", call, streams=(*active.streams, view.id))
         self.bus.publish("stream.connecting", stream=view)
         return view
 
+    def streams(self) -> tuple[StreamView, ...]:
+        return tuple(reversed(self._streams.values()))
+
     def stream_view(self, stream: str) -> StreamView:
-        if stream not in self.streams:
+        if stream not in self._streams:
             raise errors.NotFound(f"no stream {stream!r}")
-        return self.streams[stream]
+        return self._streams[stream]
 
     async def stop_stream(self, stream: str) -> None:
-        self.streams[stream] = dataclasses.replace(self.stream_view(stream), state="stopped")
+        self._streams[stream] = dataclasses.replace(self.stream_view(stream), state="stopped")

@@ -111,6 +111,7 @@ class Link:
         self._bot: _Bot | None = None
         self._began_at: float | None = None
         self._state: StreamState = "connecting"
+        self._detail: str | None = None
         self._sent_ms = 0
         self._missed_ms = 0
         self._decided = False
@@ -126,14 +127,16 @@ class Link:
         return self._state in ("stopped", "failed")
 
     def view(self) -> StreamView:
-        """As it is now."""
+        """As it is now; once its end is decided, as that will be called."""
+        state, detail = self._outcome if self._decided else (self._state, self._detail)
         return StreamView(
             id=self._id,
             call=self._call,
             url=self.request.url.partition("?")[0],
             protocol=self.request.protocol,
             sample_rate=self._port.rate,
-            state=self._state,
+            state=state,
+            detail=detail,
             sent_ms=self._sent_ms,
             played_ms=self._port.played_ms,
             queued_ms=self._port.queued_ms,
@@ -228,6 +231,7 @@ class Link:
         if self.over:
             return
         self._state, why = self._outcome
+        self._detail = why
         if self._living is not None:
             self._living.cancel()
         if not tell:
@@ -268,7 +272,7 @@ class Link:
             if now + delay_s - away_since > timing.budget_s:
                 await self._give_up("failed", f"{end.why}; no bot for {now - away_since:.0f} s")
                 return
-            self._state = "reconnecting"
+            self._state, self._detail = "reconnecting", end.why
             self._publish("stream.reconnecting", n=lost, next_in_s=delay_s, detail=end.why)
             await asyncio.sleep(delay_s)
 
@@ -287,7 +291,7 @@ class Link:
             self._began_at = asyncio.get_running_loop().time()
             self._missed_ms = self._port.missed_ms
             self._port.take()  # old by now
-            self._bot, self._state = bot, "started"
+            self._bot, self._state, self._detail = bot, "started", None
             self._publish("stream.started")
             await self._read(bot)
         except Lost as lost:

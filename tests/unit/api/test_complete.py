@@ -58,6 +58,13 @@ def test_accounts_and_recordings(context: typer.Context) -> None:
     assert complete.bridges(context, "br_") == [("br_active", "active 2 calls")]
 
 
+def test_streams_that_run(context: typer.Context) -> None:
+    Daemon.answer = {
+        "data": [{"id": f"str_{state}", "state": state, "url": "wss://bot/ws"} for state in ("started", "failed")]
+    }
+    assert complete.streams(context, "str_") == [("str_started", "started wss://bot/ws")]
+
+
 def test_webhooks(context: typer.Context) -> None:
     Daemon.answer = {"data": [{"id": "wh_1", "url": "https://example.org/phone"}]}
     assert complete.webhooks(context, "wh") == [("wh_1", "https://example.org/phone")]
