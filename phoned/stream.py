@@ -72,6 +72,11 @@ class StreamLink(Protocol):
     def request(self) -> StreamRequest: ...
 
     @property
+    def present(self) -> bool:
+        """The bot is there."""
+        ...
+
+    @property
     def over(self) -> bool:
         """Stopped or failed."""
         ...
@@ -92,6 +97,13 @@ class StreamRuntime(Protocol):
         """Whether a bot could be dialled so. Raises `InvalidValue`, `Denied`, `UnavailableError`."""
         ...
 
-    def open(self, request: StreamRequest, call: CallView, port: AudioPort, on_over: Callable[[], None]) -> StreamLink:
-        """Begin to dial, for a request that has an id. ``on_over`` is called once."""
+    async def ready(self) -> None:
+        """What takes time before the first bot is dialled."""
+        ...
+
+    def open(
+        self, request: StreamRequest, call: CallView, port: AudioPort, on_change: Callable[[], None]
+    ) -> StreamLink:
+        """Begin to dial, for a request that has an id; `check` or `ready` came before. ``on_change`` is called when the
+        bot has come, when it has gone, and when it is over."""
         ...

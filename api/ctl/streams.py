@@ -62,6 +62,9 @@ def start(
     on_close: Annotated[
         Literal["hangup", "keep", "reconnect"], typer.Option(help="What becomes of the call when the bot leaves.")
     ] = "hangup",
+    while_away: Annotated[
+        Literal["silence", "music"], typer.Option(help="What the far end hears while the bot is dialled.")
+    ] = "silence",
     as_json: Json = False,
 ) -> None:
     """Give a call to a bot. Returns before the bot has answered: 'phonectl stream show' tells how that went."""
@@ -73,6 +76,7 @@ def start(
         "parameters": dict(_parameter(text) for text in parameter or ()),
         "headers": dict(_headers(header or ())),
         "on_close": on_close,
+        "while_away": while_away,
     }
     on = session(context, as_json)
     _show(on, on.client.post(f"/v1/calls/{on.only_call(call, 'active')}/streams", body))

@@ -7,6 +7,7 @@ states beyond asking its call whether there is media.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
@@ -56,6 +57,8 @@ class Owner(Protocol):
 
     def view(self) -> CallView: ...
 
+    def hangup(self, reason: str | None = None) -> object: ...
+
     def on_remote_hold(self, on: bool) -> None: ...
 
     def offer_again(self, *, ice_restart: bool, rebuild: bool) -> None: ...
@@ -85,7 +88,11 @@ class CallAudio:
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
         self._collection: Collection | None = None
-        self.streams = CallStreams(call, desk, self._stream_port)
+        self.streams = CallStreams(call, bus, desk, self._stream_port, session.pastime)
+        self._resumes = False
+        """What an earlier process had on the call waits for `begin`."""
+        self._again: deque[RecordRequest] = deque()
+        """Of that, recordings that have yet to go on."""
         self._speaking = False
         """As it was told."""
         self.bridge: str | None = None
@@ -111,6 +118,30 @@ class CallAudio:
     def then(self, steps: tuple[Step, ...]) -> None:
         """Do this, too, once media flows."""
         self._steps = (*self._steps, *steps)
+
+    def resume(self, recordings: Iterable[RecordRequest]) -> None:
+        """These ran in an earlier process: with `begin` they go on, in files of their own, and bots are dialled
+        again."""
+        self._again = deque(recordings)
+        self._resumes = True
+
+    def begin(self) -> None:
+        """Media flows, or need not: what waited for that is done, once."""
+        if self._resumes:
+            self._resumes = False
+            self._tasks.spawn("record-again", self._record_again())
+            self._tasks.spawn("dial-again", self.streams.resume())
+        if self._steps:
+            steps, self._steps = self._steps, ()
+            self._tasks.spawn("on-answer", self._follow(steps))
+
+    async def _record_again(self) -> None:
+        while self._again:
+            try:
+                await self.record(self._again[0])
+            except PhonedError as error:
+                log.warning("%s: a recording does not go on: %s", self._call.id, error.detail)
+            self._again.popleft()
 
     async def play(self, request: PlayRequest) -> PlaybackView:
         """Play a file or a tone to the far end."""
@@ -191,11 +222,11 @@ class CallAudio:
         return tuple(running.get(view.id, view) for view in self._recordings.values())
 
     def running_recordings(self) -> tuple[RecordRequest, ...]:
-        """Orders for recordings like those that run now."""
-        return tuple(
-            RecordRequest(format=view.format, channels=view.channels, beep=view.beep)
-            for view in self.recordings()
-            if view.state == "recording"
+        """Orders for recordings like those that run now, or are to go on."""
+        running = (view for view in self.recordings() if view.state == "recording")
+        return (
+            *(RecordRequest(format=view.format, channels=view.channels, beep=view.beep) for view in running),
+            *self._again,
         )
 
     def pause_recording(self, recording: str, on: bool) -> RecordingView:
@@ -226,6 +257,7 @@ class CallAudio:
         """Finish the recordings of a call that ended."""
         if self._collection is not None:
             self._collection.close("call_ended")
+        self.streams.close()
         for view in self._media.recordings():
             try:
                 self._recordings[view.id] = await self._media.stop_recording(view.id)
@@ -251,9 +283,7 @@ class CallAudio:
         """A fact about this call's media."""
         match event:
             case media.Flowing():
-                if self._steps:
-                    steps, self._steps = self._steps, ()
-                    self._tasks.spawn("on-answer", self._follow(steps))
+                self.begin()
             case media.MediaStateChanged():
                 self._on_state(event)
             case media.RemoteHold():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from phoned.calls.outage import Outage
@@ -40,11 +41,15 @@ class Owner(Protocol):
 
 class Comeback:
     """See the module's docstring. Driven by its call; `close` when that has ended. ``silent_s``: how long the call had
-    been without a process; ``patience_s``: how long it may stay without signalling."""
+    been without a process; ``patience_s``: how long it may stay without signalling; ``on_back``: who is to hear
+    that the media is back."""
 
-    def __init__(self, call: Owner, outage: Outage, *, silent_s: float, patience_s: float) -> None:
+    def __init__(
+        self, call: Owner, outage: Outage, *, silent_s: float, patience_s: float, on_back: Callable[[], None]
+    ) -> None:
         self._call = call
         self._outage = outage
+        self._on_back = on_back
         self._loop = asyncio.get_running_loop()
         self._silent_since = self._loop.time() - silent_s
         self._verified = self._heard = False
@@ -97,6 +102,7 @@ class Comeback:
             self.close()
             gap_ms = round((self._loop.time() - self._silent_since) * 1000)
             self._outage.back("media", tier=TIER, gap_ms=gap_ms)
+            self._on_back()
 
     def close(self) -> None:
         """No more of it."""

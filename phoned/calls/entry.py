@@ -14,7 +14,16 @@ from typing import Any, Literal, get_args
 from phoned.clock import rfc3339
 from phoned.errors import InvalidValue
 from phoned.ids import made_at
-from phoned.model import Direction, OnClose, Peer, RecordRequest, StreamProtocolName, StreamRequest, StreamTracks
+from phoned.model import (
+    Direction,
+    OnClose,
+    Peer,
+    RecordRequest,
+    StreamProtocolName,
+    StreamRequest,
+    StreamTracks,
+    WhileAway,
+)
 
 VERSION = 1
 
@@ -136,6 +145,7 @@ def _stream(values: Any) -> StreamRequest:
         parameters=_texts(values["parameters"]),
         headers=_texts(values["headers"]),
         on_close=_one_of(values["on_close"], OnClose),
+        while_away=_one_of(values.get("while_away", "silence"), WhileAway),  # once there was nothing but silence
         trusted=_instance(values["trusted"], bool),
         id=_text(values["id"]),
     )

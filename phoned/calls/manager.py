@@ -26,7 +26,7 @@ from phoned.calls.policy import DialPolicy, Target, checked_headers, target_of
 from phoned.calls.ports import CallSignaling, MediaFactory
 from phoned.calls.quality import QualityReports
 from phoned.calls.repair import RepairContext, RepairPolicy
-from phoned.calls.restore import Circumstances, as_told, steps_of, take_up
+from phoned.calls.restore import Circumstances, as_told, take_up
 from phoned.calls.rounds import Rounds
 from phoned.calls.streams import StreamDesk
 from phoned.calls.transfers import Transfers
@@ -46,7 +46,6 @@ from phoned.model import (
     PlaybackView,
     RecordingView,
     StatsView,
-    Step,
     Wait,
 )
 from phoned.recovery.tiers import TierMemory
@@ -293,7 +292,6 @@ class CallManager:
         headers: Mapping[str, str] | None = None,
         *,
         tags: Mapping[str, str] | None = None,
-        steps: tuple[Step, ...] = (),
         continues: Continuation | None = None,
     ) -> Call:
         call = Call(
@@ -316,7 +314,7 @@ class CallManager:
             on_changed=self._on_changed,
             tags=request.tags if request else tags,
             headers=request.headers if request else headers,
-            on_answer=request.on_answer if request else steps,
+            on_answer=request.on_answer if request else (),
             clock=self._clock,
         )
         self._calls[call_id] = call
@@ -369,7 +367,6 @@ class CallManager:
             entry.peer,
             headers=entry.headers,
             tags=entry.tags,
-            steps=steps_of(entry),
             continues=continues,
         )
 

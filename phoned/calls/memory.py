@@ -137,10 +137,14 @@ class CallMemory:
         self._media.mute(entry.muted)
         self._changes.held = entry.held
         self._changes.wish_held(entry.holding)
-        self._comeback = Comeback(self._call, self._outage, silent_s=silent_s, patience_s=patience_s)
+        self._audio.resume(entry.recording)
+        self._comeback = Comeback(
+            self._call, self._outage, silent_s=silent_s, patience_s=patience_s, on_back=self._audio.begin
+        )
         self._call.repair.begin()
 
     def _take_up(self, session: str | None, entry: JournalEntry) -> None:
+        self._audio.streams.keep(entry.streams)
         self._call.timers.longest_s = entry.max_duration_s
         self._call.take_up(
             session,

@@ -17,7 +17,7 @@ from phoned.calls.ports import CallSignaling
 from phoned.errors import DescriptionError, PhonedError
 from phoned.events import CallsTold
 from phoned.media.continuation import Continuation
-from phoned.model import Peer, Step
+from phoned.model import Peer
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +93,6 @@ def _entry_of(view: Mapping[str, Any]) -> JournalEntry | None:
     except (KeyError, TypeError, ValueError) as error:
         log.error("an event of before does not describe a call: %r", error)
         return None
-
-
-def steps_of(entry: JournalEntry) -> tuple[Step, ...]:
-    """What is to be done once the media flows: bots are dialled again, recordings that ran go on, in files of their
-    own."""
-    return (*entry.streams, *entry.recording)
 
 
 def _session_of(entry: JournalEntry, around: Circumstances, signaling: CallSignaling) -> str | None:

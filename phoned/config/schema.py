@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from phoned.config.accounts import AccountConfig, RecoveryConfig, TlsConfig
 from phoned.config.stream import Parameters, SampleRate, StreamOrder, StreamUrl
 from phoned.config.types import Count, Flag, FromFile, FromState, Number, PositiveSeconds, Seconds, SecretFile, Table
-from phoned.model import OnClose, StreamProtocolName, StreamTracks
+from phoned.model import OnClose, StreamProtocolName, StreamTracks, WhileAway
 
 __all__ = [
     "AccountConfig",
@@ -146,6 +146,7 @@ class IncomingRule(Table):
     tracks: StreamTracks = "inbound"
     parameters: Parameters = Field(default_factory=dict)
     on_close: OnClose = "hangup"
+    while_away: WhileAway = "silence"
 
     @model_validator(mode="after")
     def _stream_has_url(self) -> Self:
@@ -165,6 +166,7 @@ class IncomingRule(Table):
             tracks=self.tracks,
             parameters=self.parameters,
             on_close=self.on_close,
+            while_away=self.while_away,
         )
 
 

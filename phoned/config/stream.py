@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from phoned.errors import InvalidValue
-from phoned.model import OnClose, StreamProtocolName, StreamRequest, StreamTracks
+from phoned.model import OnClose, StreamProtocolName, StreamRequest, StreamTracks, WhileAway
 from phoned.urls import read_url
 
 SCHEMES = ("ws", "wss")
@@ -67,6 +67,7 @@ class StreamOrder(BaseModel):
                     "parameters": {"language": "en"},
                     "headers": {"Authorization": "Bearer 0123456789"},
                     "on_close": "reconnect",
+                    "while_away": "music",
                 },
             ]
         },
@@ -79,6 +80,7 @@ class StreamOrder(BaseModel):
     parameters: Parameters = Field(default_factory=dict)
     headers: Headers = Field(default_factory=dict)
     on_close: OnClose = "hangup"
+    while_away: WhileAway = "silence"
 
     @model_validator(mode="after")
     def _speaks_it(self) -> Self:
@@ -98,5 +100,6 @@ class StreamOrder(BaseModel):
             parameters=self.parameters,
             headers=self.headers,
             on_close=self.on_close,
+            while_away=self.while_away,
             **more,
         )

@@ -1,39 +1,50 @@
-"""Music on hold: what a far end hears while we hold it. From its beginning at each hold, and over and over.
+"""Music on hold: what a far end hears while it has to wait. From its beginning each time, and over and over.
 
-Owns the file while it plays, and nothing else: whether the call is held is its graph's to know. A file that cannot be
-played costs a line in the log, and the far end hears silence.
+Owns the file while it plays, and nothing else: where in its graph it sounds is told by whoever makes it. A file that
+cannot be played costs a line in the log, and the far end hears silence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
 from phoned.audio.files import FileSource, beneath, open_media
-from phoned.media.graph import AudioGraph
+from phoned.media.graph import AudioGraph, Source
 from phoned.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 
 class HoldMusic:
-    """One call's. Driven by `MediaSession.hold`."""
+    """One reason of one call to wait. Driven by `MediaSession`: `play`. ``sound`` takes what is to be heard from now
+    on, None when it is over; frames are for ``rate``."""
 
-    def __init__(self, name: str, file: Path | None, graph: AudioGraph, readers: Executor, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: Path | None,
+        rate: int,
+        sound: Callable[[Source | None], None],
+        readers: Executor,
+        tasks: Tasks,
+    ) -> None:
         self._name = name
         self._file = file
-        self._graph = graph
+        self._rate = rate
+        self._sound = sound
         self._readers = readers
         self._tasks = tasks
         self._on = False
         self._round = 0
-        """Counts holds: what was opened for an earlier one is of no use."""
+        """Counts beginnings: what was opened for an earlier one is of no use."""
         self._source: FileSource | None = None
 
     def play(self, on: bool) -> None:
-        """A hold begins, or ends. To say so again changes nothing."""
+        """The wait begins, or ends. To say so again changes nothing."""
         if on is self._on:
             return
         self._on = on
@@ -45,7 +56,7 @@ class HoldMusic:
 
     async def _begin(self, file: Path, number: int) -> None:
         try:
-            source = await open_playable(file, self._graph.rate, self._readers)
+            source = await open_playable(file, self._rate, self._readers)
         except Exception as error:
             log.warning("%s: no music on hold, the far end hears silence: %s: %s", self._name, file, error)
             return
@@ -53,7 +64,8 @@ class HoldMusic:
             source.close()
             return
         source.on_end = self._failed
-        self._source = self._graph.music = source
+        self._source = source
+        self._sound(source)
 
     def _failed(self) -> None:
         """It loops: that it ends means that it could not be read on."""
@@ -63,9 +75,30 @@ class HoldMusic:
 
     def _stop(self) -> None:
         source, self._source = self._source, None
-        self._graph.music = None
         if source is not None:
+            self._sound(None)
             source.close()
+
+
+def on_hold(graph: AudioGraph) -> Callable[[Source | None], None]:
+    """It is all that is heard while the call is held."""
+
+    def sound(source: Source | None) -> None:
+        graph.music = source
+
+    return sound
+
+
+def beside(graph: AudioGraph) -> Callable[[Source | None], None]:
+    """It is heard with what else is said; what overlays that overlays it, too."""
+    playing: list[Source] = []
+
+    def sound(source: Source | None) -> None:
+        graph.sources = [each for each in graph.sources if each not in playing]
+        playing[:] = [] if source is None else [source]
+        graph.sources += playing
+
+    return sound
 
 
 async def open_playable(file: Path, rate: int, readers: Executor) -> FileSource:

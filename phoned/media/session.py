@@ -20,7 +20,7 @@ from phoned.media.dtls import DtlsFailed
 from phoned.media.dtmf import Digit
 from phoned.media.events import MediaEvent, MediaFailed, MediaFailure, PathChanged, PathTrouble, RestartFailed
 from phoned.media.graph import AudioGraph
-from phoned.media.hold_music import HoldMusic
+from phoned.media.hold_music import HoldMusic, beside, on_hold
 from phoned.media.ice import IceFailed, RemoteIce
 from phoned.media.negotiation import Negotiation, Plan
 from phoned.media.options import SessionOptions
@@ -94,8 +94,17 @@ class MediaSession:
             previous=options.continues.previous() if options.continues else None,
         )
         self._desk = AudioDesk(call_id, shared, options, self._stream.graph, self._emit)
-        music = shared.options.hold_music
-        self._music = HoldMusic(f"call {call_id}", music, self._stream.graph, shared.readers, self._tasks)
+        self._music, self._pastime = (
+            HoldMusic(
+                f"call {call_id}",
+                shared.options.hold_music,
+                options.graph_rate,
+                sound(self._stream.graph),
+                shared.readers,
+                self._tasks,
+            )
+            for sound in (on_hold, beside)
+        )
         self._sampled = (0, 0)
         """Packets received and lost, at the last sample."""
         self._peer_due: Peer | None = None
@@ -267,6 +276,10 @@ class MediaSession:
         self._stream.graph.held = on
         self._music.play(on)
 
+    def pastime(self, on: bool) -> None:
+        """The far end hears the music on hold, beside what else is said: whom it talks to is away."""
+        self._pastime.play(on)
+
     @property
     def remote_hold(self) -> bool:
         """True while the peer's description keeps us from being heard."""
@@ -423,6 +436,7 @@ class MediaSession:
         if self._transport.ready:
             self._transport.send_rtcp(self._stream.rtcp.goodbye())
         self._music.play(False)
+        self._pastime.play(False)
         await self._desk.close()
         self._closed = True
         await self._tasks.close()

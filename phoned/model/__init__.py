@@ -65,6 +65,7 @@ from phoned.model.sound import StreamRequest as StreamRequest
 from phoned.model.sound import StreamState as StreamState
 from phoned.model.sound import StreamTracks as StreamTracks
 from phoned.model.sound import StreamView as StreamView
+from phoned.model.sound import WhileAway as WhileAway
 from phoned.model.states import AccountState as AccountState
 from phoned.model.states import CallState as CallState
 from phoned.model.states import Cause as Cause

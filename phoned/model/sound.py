@@ -11,6 +11,7 @@ from phoned.model.states import DtmfMethod
 StreamProtocolName = Literal["twilio", "l16"]
 StreamTracks = Literal["inbound", "both"]
 OnClose = Literal["hangup", "keep", "reconnect"]
+WhileAway = Literal["silence", "music"]
 StreamState = Literal["connecting", "started", "reconnecting", "stopped", "failed"]
 
 
@@ -134,10 +135,17 @@ class StreamRequest:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of the upgrade; they may hold secrets."""
     on_close: OnClose = "hangup"
+    while_away: WhileAway = "silence"
+    """What the far end hears while the bot is being dialled, first or again: the music on hold, if there is any."""
     trusted: bool = False
     """The URL stands in the configuration file: it may lead anywhere."""
     id: str | None = None
     """Of a stream that an earlier process had."""
+
+    @property
+    def shown_url(self) -> str:
+        """Without its query, where secrets stand."""
+        return self.url.partition("?")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

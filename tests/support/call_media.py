@@ -92,6 +92,9 @@ class FakeMedia:
     def mute(self, on: bool) -> None:
         self.muted = on
 
+    def pastime(self, on: bool) -> None:
+        self._do("pastime", on)
+
     def dtmf(self, request: DtmfRequest) -> None:
         self._do("dtmf", request.digits)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -113,7 +114,8 @@ class Bot:
     ) -> None:
         self._acts = acts
         self._deaf = deaf
-        self._refuse = list(refuse)
+        self.refuse = list(refuse)
+        """With these statuses, one for each connection to come."""
         self._stack = AsyncExitStack()
         self.port = 0
         self.talks: list[Conversation] = []
@@ -159,10 +161,10 @@ class Bot:
         return talk
 
     def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
-        if not self._refuse:
+        if not self.refuse:
             return None
         self.refused += 1
-        return socket.respond(self._refuse.pop(0), "no\n")
+        return socket.respond(self.refuse.pop(0), "no\n")
 
     async def _serve(self, socket: ServerConnection) -> None:
         talk = Conversation(socket)
@@ -178,3 +180,19 @@ class Bot:
                 act = self._acts[min(len(self.talks), len(self._acts)) - 1]
                 await act(talk)
             await listening
+
+
+@contextmanager
+def bot_beside(*acts: Callable[[Conversation], Awaitable[None]]) -> Iterator[Bot]:
+    """A bot in a thread with a loop of its own, for tests that block."""
+    bot, loop = Bot(*acts), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="bot")
+    thread.start()
+    asyncio.run_coroutine_threadsafe(bot.open(), loop).result(10)
+    try:
+        yield bot
+    finally:
+        asyncio.run_coroutine_threadsafe(bot.close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -91,7 +91,7 @@ class Link:
         dial: Dial,
         phone: PhoneControl,
         bus: EventBus,
-        on_over: Callable[[], None],
+        on_change: Callable[[], None],
         timing: Timing,
     ) -> None:
         self.request = request
@@ -103,7 +103,7 @@ class Link:
         self._dial = dial
         self._phone = phone
         self._bus = bus
-        self._on_over = on_over
+        self._on_change = on_change
         self._timing = timing
         self._tasks = Tasks(info.id, self._on_crash)
         self._pumping: asyncio.Task[None] | None = None
@@ -122,6 +122,11 @@ class Link:
     # -- the link as others see it
 
     @property
+    def present(self) -> bool:
+        """The bot is there."""
+        return self._state == "started"
+
+    @property
     def over(self) -> bool:
         """Stopped or failed."""
         return self._state in ("stopped", "failed")
@@ -132,7 +137,7 @@ class Link:
         return StreamView(
             id=self._id,
             call=self._call,
-            url=self.request.url.partition("?")[0],
+            url=self.request.shown_url,
             protocol=self.request.protocol,
             sample_rate=self._port.rate,
             state=state,
@@ -241,7 +246,7 @@ class Link:
             self._publish("stream.failed", detail=why)
         else:
             self._publish("stream.stopped", detail=why)
-        self._on_over()
+        self._on_change()
 
     # -- the life of the connection
 
@@ -274,6 +279,7 @@ class Link:
                 return
             self._state, self._detail = "reconnecting", end.why
             self._publish("stream.reconnecting", n=lost, next_in_s=delay_s, detail=end.why)
+            self._on_change()
             await asyncio.sleep(delay_s)
 
     async def _connection(self, deadline_s: float) -> Lost:
@@ -293,6 +299,7 @@ class Link:
             self._port.take()  # old by now
             self._bot, self._state, self._detail = bot, "started", None
             self._publish("stream.started")
+            self._on_change()
             await self._read(bot)
         except Lost as lost:
             return lost

@@ -29,12 +29,13 @@ class Runtime:
         new_protocol(request.protocol, sample_rate=request.sample_rate, tracks=request.tracks)
         await self._dialer.check(request)
 
-    def open(self, request: StreamRequest, call: CallView, port: AudioPort, on_over: Callable[[], None]) -> Link:
+    def open(self, request: StreamRequest, call: CallView, port: AudioPort, on_change: Callable[[], None]) -> Link:
         """See `StreamRuntime`."""
 
-        def over() -> None:
-            self._links.discard(link)
-            on_over()
+        def changed() -> None:
+            if link.over:
+                self._links.discard(link)
+            on_change()
 
         def protocol() -> StreamProtocol:
             return new_protocol(request.protocol, sample_rate=request.sample_rate, tracks=request.tracks)
@@ -48,7 +49,7 @@ class Runtime:
             dial=self._dialer.dial,
             phone=self._context.phone,
             bus=self._context.bus,
-            on_over=over,
+            on_change=changed,
             timing=self._timing,
         )
         self._links.add(link)

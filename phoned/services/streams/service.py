@@ -53,15 +53,22 @@ class StreamsService:
 
     async def check(self, request: StreamRequest) -> None:
         """See `StreamRuntime`."""
+        await self.ready()
+        assert self._runtime is not None
+        await self._runtime.check(request)
+
+    async def ready(self) -> None:
+        """See `StreamRuntime`."""
         if self._runtime is None:
             await asyncio.to_thread(import_module, "phoned.services.streams.runtime")
             from phoned.services.streams.runtime import Runtime
 
             if self._runtime is None:  # another one may have been quicker
                 self._runtime = Runtime(self._context, agent=f"phoned/{version('phoned')}", timing=self._timing)
-        await self._runtime.check(request)
 
-    def open(self, request: StreamRequest, call: CallView, port: AudioPort, on_over: Callable[[], None]) -> StreamLink:
-        """See `StreamRuntime`; `check` comes first."""
+    def open(
+        self, request: StreamRequest, call: CallView, port: AudioPort, on_change: Callable[[], None]
+    ) -> StreamLink:
+        """See `StreamRuntime`."""
         assert self._runtime is not None
-        return self._runtime.open(request, call, port, on_over)
+        return self._runtime.open(request, call, port, on_change)

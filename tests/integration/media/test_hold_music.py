@@ -9,6 +9,7 @@ import pytest
 
 from phoned.audio.files import FileSource
 from phoned.audio.tones import sine
+from phoned.model import PlayRequest
 from phoned.sandbox.measure import write_wav
 from tests.support.media import call, frequency, level_dbov, until
 
@@ -46,6 +47,26 @@ async def test_each_hold_begins_at_the_beginning_loops_and_outlives_new_transpor
         await until(lambda: theirs.session.stats().dtls_generation == 2)
         await theirs.listen(2.0)
         assert level_dbov(await theirs.listen(0.3)) > -20, "it began again at its end"
+
+
+async def test_a_pastime_is_heard_beside_what_is_said_and_gives_way_to_a_hold_and_a_playback(music: Path) -> None:
+    async with call(hold_music=music) as pair:
+        ours, theirs = pair.a.session, pair.b
+        ours.pastime(True)
+        await theirs.listen(0.3)
+        assert frequency(await theirs.listen(0.3), 16_000) == pytest.approx(FIRST, abs=5)
+        announcement = await ours.play(PlayRequest(tone="300"))
+        await theirs.listen(0.3)
+        assert frequency(await theirs.listen(0.3), 16_000) == pytest.approx(300, abs=5)
+        ours.stop_playback(announcement.id)
+        ours.hold(True)
+        await theirs.listen(0.3)
+        assert frequency(await theirs.listen(0.2), 16_000) == pytest.approx(FIRST, abs=5), "from its beginning"
+        ours.hold(False)
+        ours.pastime(False)
+        await theirs.listen(0.3)
+        assert level_dbov(await theirs.listen(0.2)) < -60
+        assert ours.graph.sources == []
 
 
 async def test_a_file_that_is_not_there_is_silence_and_a_line_in_the_log(

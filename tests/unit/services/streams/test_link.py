@@ -77,6 +77,7 @@ class World:
         self.dialled: list[float] = []
         self.lines: list[Line] = []
         self.over = 0
+        self.presence: list[bool] = []
         self.request = StreamRequest(url="wss://bot/ws?token=secret", on_close=on_close, id=ID)
         self.link: Link = None  # type: ignore[assignment]
 
@@ -93,14 +94,15 @@ class World:
             dial=self.dial,
             phone=self.phone,
             bus=self.bus,
-            on_over=self.on_over,
+            on_change=self.on_change,
             timing=timing or Timing(),
         )
         self.link.start()
         await settle()
 
-    def on_over(self) -> None:
-        self.over += 1
+    def on_change(self) -> None:
+        self.over += self.link.over
+        self.presence.append(self.link.present)
 
     async def dial(self, request: StreamRequest, deadline_s: float) -> Line:
         self.dialled.append(asyncio.get_running_loop().time())
