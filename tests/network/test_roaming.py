@@ -7,6 +7,7 @@ measured by `make bench-recovery`.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.network.harness.proofs import AUDIO_S, PATIENCE_S, SIGNALLING_S, leav
 from tests.network.harness.scene import ACCOUNT, USER, Scene
 from tests.support.child import until
 from tests.support.netns import SEGMENTS
+from tests.support.stream_bots import bot_beside, count, undisturbed
 
 MUTE_S, ASLEEP_S = 12.0, 20.0
 
@@ -47,11 +49,19 @@ def test_each_dialog_gets_one_invitation_over_the_new_flow(scene: Scene) -> None
 
 @pytest.mark.behaviour("W5")
 @pytest.mark.behaviour("F11")
-def test_a_handover_takes_call_and_registration_to_the_other_uplink(scene: Scene) -> None:
-    with scene.story() as story:
+def test_a_handover_takes_call_and_registration_to_the_other_uplink_and_no_bot_notices(scene: Scene) -> None:
+    with ExitStack() as stack:
+        with scene.lab.entered("phone"):
+            bot = stack.enter_context(bot_beside(count))
+        story = stack.enter_context(scene.story())
+        stream = story.phone.verb(story.call_id, "streams", status=201, url=bot.url)["id"]
+        until(lambda: bot.talks and bot.talks[0].counted, "the bot counts")
         mark, at = story.mark(), scene.lab.handover("lte")
         assert story.registered_after(mark, PATIENCE_S) - at < SIGNALLING_S
         survived(story, at)
+        counted = undisturbed(bot).counted
+        until(lambda: bot.talks[0].counted > counted + 3, "it goes on")
+        assert story.phone.get(f"/v1/streams/{stream}")["state"] == "started"
         assert leaves_by(story, SEGMENTS["lte"].address)
         assert scene.server.requests("REGISTER", USER)[-1].source.startswith(f"ws:{SEGMENTS['lte'].address}:")
 

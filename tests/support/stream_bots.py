@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from phoned.audio.tones import sine
 from phoned.companding import decode_table, encode_table
 
 Json = dict[str, Any]
@@ -44,6 +46,11 @@ class Conversation:
     def of(self, event: str) -> list[Json]:
         """Texts of a kind."""
         return [text for text in self.texts if text.get("event") == event]
+
+    @property
+    def counted(self) -> int:
+        """Marks that were played."""
+        return len(self.of("mark"))
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
         """Wait until the bot was told enough."""
@@ -180,6 +187,34 @@ class Bot:
                 act = self._acts[min(len(self.talks), len(self._acts)) - 1]
                 await act(talk)
             await listening
+
+
+COUNTING_HZ = 1000
+
+
+async def count(talk: Conversation) -> None:
+    """What a bot does: it speaks in pieces of 100 ms, some three of them ahead, with a numbered mark behind each."""
+    await talk.started()
+    piece = sine((COUNTING_HZ,), 8000, 100)
+    try:
+        for number in itertools.count():
+            await talk.say(piece)
+            await talk.mark(str(number))
+            await talk.until(lambda due=number - 3: talk.close_code is not None or talk.counted > due, 60.0)  # type: ignore[misc]  # bound in the loop
+    except ConnectionClosed:
+        pass
+
+
+def undisturbed(bot: Bot) -> Conversation:
+    """The bot has had one conversation that nothing has touched: one start, no frame missing, marks in their order."""
+    [talk] = bot.talks
+    assert len(talk.of("start")) == 1
+    assert not talk.of("stop")
+    marks = [int(text["mark"]["name"]) for text in talk.of("mark")]
+    assert marks == list(range(len(marks)))
+    times = [int(text["media"]["timestamp"]) for text in talk.of("media")]
+    assert times == list(range(0, 20 * len(times), 20))
+    return talk
 
 
 @contextmanager

@@ -65,9 +65,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, line: str = "echo") -> AsyncIterator[World]:
+async def world(
+    tmp_path: Path, line: str = "echo", *, extra: str = "", plugins: dict[str, ServicePlugin] = PLUGINS
+) -> AsyncIterator[World]:
     async with Phones(tmp_path) as phones:
-        daemon, watch = await phones.online(plugins=PLUGINS)
+        daemon, watch = await phones.online(plugins=plugins, extra=extra)
         call = await daemon.phone.place_call(CallRequest(account="alice", to=line), wait="answered")
         await until(lambda: daemon.phone.call(call.id).media.state is MediaState.FLOWING)
         yield World(phones, daemon, watch, call.id)

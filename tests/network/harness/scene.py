@@ -41,7 +41,11 @@ class RoamingPhone(PhonedProcess):
     def __init__(
         self, lab: Lab, account: Mapping[str, Any], media: Mapping[str, Any] | None = None, place: Place = "phone"
     ) -> None:
-        configuration = {"media": {"allow_loopback": False, **(media or {})}, "accounts": [dict(account)]}
+        configuration = {
+            "media": {"allow_loopback": False, **(media or {})},
+            "accounts": [dict(account)],
+            "network": {"allow_private": ["127.0.0.0/8"]},  # for bots beside it
+        }
         super().__init__(configuration, secrets={"password": password(USER), "turn_password": Coturn.password})
         write_wav(self.media / "tone.wav", sine(PHONE_HZ, 2.0))
         self._lab = lab
