@@ -339,6 +339,10 @@ class CallAudio:
             self._speaking = speaking
             self._call.publish("call.speech_started" if speaking else "call.speech_stopped")
 
+    def hush(self) -> None:
+        """The far end is not heard any more, by this process at least."""
+        self._on_voice(False)
+
     async def _follow(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
             try:

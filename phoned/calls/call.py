@@ -30,18 +30,7 @@ from phoned.clock import WallClock, in_ms, wall_clock
 from phoned.errors import DeadlineExceeded, Gone, PhonedError, WrongState
 from phoned.events import EventBus
 from phoned.media.events import AFTER_THE_END, MediaEvent
-from phoned.model import (
-    CallState,
-    CallView,
-    Direction,
-    EndCause,
-    EndView,
-    HoldView,
-    Party,
-    Peer,
-    StatsView,
-    Step,
-)
+from phoned.model import CallState, CallView, Direction, EndCause, EndView, HoldView, Party, Peer, StatsView, Step
 from phoned.sip import events as sip
 from phoned.tasks import Tasks
 
@@ -297,6 +286,7 @@ class Call:
         self.repair.end()
         self.memory.close()
         self.changes.close()
+        self.audio.hush()
         await self._tasks.close()
 
     # --- waiting
@@ -432,6 +422,7 @@ class Call:
             return
         if end.cause is EndCause.LOST:
             self.publish("call.lost", reason=self._lost_reason)
+        self.audio.hush()
         self._view = replace(self._view, ended_at=self._clock(), end=end)
         self._final_stats = self._media.stats()
         self._enter(C.ENDED)

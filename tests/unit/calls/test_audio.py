@@ -170,3 +170,9 @@ async def test_a_voice_is_told_once_the_call_is_up() -> None:
     for speaking in (True, False, True):
         fake.emit(media.VoiceTurned(speaking=speaking))
     assert await spoken() == ["call.speech_started", "call.speech_stopped", "call.speech_started"]
+    world.ended(call)
+    assert (await world.types())[-2:] == ["call.speech_stopped", "call.ended"], "what began has ended"
+    other = await world.active()
+    world.media[other.id].emit(media.VoiceTurned(speaking=True))
+    await world.manager.hand_over(1.0)
+    assert (await spoken())[-2:] == ["call.speech_started", "call.speech_stopped"]
