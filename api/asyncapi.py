@@ -138,7 +138,11 @@ def model_of(type_: str) -> type[BaseModel]:
     fields: dict[str, Any]
     if type_ in SNAPSHOTS:
         fields = _needs(
-            accounts=list[answers.Account], calls=list[answers.Call], network=answers.Network | None, last_seq=Count
+            accounts=list[answers.Account],
+            calls=list[answers.Call],
+            bridges=list[answers.Bridge],
+            network=answers.Network | None,
+            last_seq=Count,
         )
     else:
         subject = type_.partition(".")[0]

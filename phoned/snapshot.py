@@ -35,6 +35,7 @@ def snapshot(
         "data": {
             "accounts": status["accounts"],
             "calls": plain([*up, *islice(ended, ENDED)]),
+            "bridges": plain([bridge for bridge in phone.bridges() if bridge.state == "active"]),
             "network": status["network"],
             "last_seq": last_seq,
         },

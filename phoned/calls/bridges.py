@@ -130,6 +130,14 @@ class Bridges:
         else:
             self._publish("bridge.changed", up)
 
+    def succeed(self, call: Member, of: Member) -> None:
+        """``call`` has come in the place of ``of``, whose far end was moved: also in its bridge."""
+        up = self._up.get(of.audio.bridge or "")
+        if up is not None:
+            self._unseat(up, of.id)
+            self._seat(up, [call])
+            self._publish("bridge.changed", up)
+
     def restore(self, found: Mapping[str, Sequence[Member]]) -> None:
         """After a restart. ``found``: by bridge of the process before, those of its calls that have come back."""
         for id_, calls in found.items():

@@ -100,8 +100,14 @@ class CallManager:
         self.quality = QualityReports(self._up, clock=clock)
         self.streams = StreamDesk()
         self.messages = MessageDesk(signaling, accounts, policy, bus, clock)
-        self.transfers = Transfers(signaling=signaling, accounts=accounts, policy=policy, place=self._new_outgoing)
         self.bridges = Bridges(bus, clock)
+        self.transfers = Transfers(
+            signaling=signaling,
+            accounts=accounts,
+            policy=policy,
+            place=self._new_outgoing,
+            succeed=self.bridges.succeed,
+        )
         self._admission = Admission(self, signaling, self.incoming, self.transfers)
         self.draining = False
 

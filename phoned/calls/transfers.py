@@ -74,11 +74,14 @@ class Transfers:
         accounts: Callable[[str], AccountFacts | None],
         policy: DialPolicy,
         place: Callable[[CallRequest, tuple[tuple[str, str], ...]], Call],
+        succeed: Callable[[Call, Call], None],
     ) -> None:
+        """``succeed``: what else the first is in the place of the second, from its answer on."""
         self._signaling = signaling
         self._accounts = accounts
         self._policy = policy
         self._place = place
+        self._succeed = succeed
         self._ours: dict[str, _Ours] = {}
         self._theirs: dict[str, Call] = {}
         """By the call that was placed: the one whose far end asked for it."""
@@ -218,9 +221,11 @@ class Transfers:
                 self._tell(call, event.status, event.reason)
             case sip.Answered():
                 if call.id in self._theirs:
+                    self._succeed(call, self._theirs[call.id])
                     self._tell(call, 200, "OK")
                 replaced = self._replacing.pop(call.id, None)
                 if replaced is not None:
+                    self._succeed(call, replaced)
                     replaced.hangup(cause=EndCause.REPLACED, by="remote")
             case _:
                 pass

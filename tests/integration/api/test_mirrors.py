@@ -23,6 +23,8 @@ class Mirror:
     def __init__(self) -> None:
         self.accounts: dict[str, Any] = {}
         self.calls: dict[str, Any] = {}
+        self.bridges: dict[str, Any] = {}
+        """Those that are up."""
         self.seq = 0
 
     def take(self, event: dict[str, Any]) -> None:
@@ -30,6 +32,7 @@ class Mirror:
         if "seq" not in event:
             self.accounts = {view["id"]: view for view in data["accounts"]}
             self.calls = {view["id"]: view for view in data["calls"]}
+            self.bridges = {view["id"]: view for view in data["bridges"]}
             self.seq = data["last_seq"]
             return
         assert event["seq"] == self.seq + 1, "in order, without a gap"
@@ -40,6 +43,10 @@ class Mirror:
             self.accounts[data["account"]["id"]] = data["account"]
         elif "call" in data:
             self.calls[data["call"]["id"]] = data["call"]
+        elif "bridge" in data:
+            self.bridges[data["bridge"]["id"]] = data["bridge"]
+            if event["type"] == "bridge.ended":
+                del self.bridges[data["bridge"]["id"]]
 
     async def follow_websocket(self, running: Running, until: int) -> None:
         """From where it is, or from a snapshot when it knows nothing."""
@@ -69,7 +76,9 @@ async def live(running: Running, chance: random.Random) -> None:
     names = [view.id for view in phone.accounts()]
     ringing = [view.id for view in phone.calls() if view.state is CallState.RINGING]
     up = [view.id for view in phone.calls() if view.state is CallState.ACTIVE]
-    match chance.randrange(6):
+    joined = {call for view in phone.bridges() if view.state == "active" for call in view.calls}
+    alone = [call for call in up if call not in joined]
+    match chance.randrange(7):
         case 0:
             await phone.remote_calls(account="front")
         case 1 if ringing:
@@ -80,6 +89,8 @@ async def live(running: Running, chance: random.Random) -> None:
             await phone.put_account(f"a{chance.randrange(3)}", {})
         case 4 if len(names) > 1:
             await phone.delete_account(chance.choice(names[1:]))
+        case 5 if len(alone) > 1:
+            await phone.create_bridge(alone)
         case _:
             phone.bus.publish("account.registered", account=phone.set_account("front", state=AccountState.ONLINE))
     await running.bus.flush()
@@ -95,6 +106,11 @@ async def test_every_client_has_the_same_picture_whenever_and_however_it_came(ru
     await by_sse.follow_sse(running, running.bus.delivered_seq)
     for _ in range(40):
         await live(running, chance)
+    pair = [(await running.phone.remote_calls()).id for _ in range(2)]
+    for call in pair:
+        await running.phone.answer(call)
+    await running.phone.create_bridge(pair)
+    await running.bus.flush()
     last = running.bus.delivered_seq
     async with asyncio.timeout(20):
         await broken.follow_websocket(running, last)  # it was away meanwhile
@@ -102,6 +118,9 @@ async def test_every_client_has_the_same_picture_whenever_and_however_it_came(ru
         await late.follow_websocket(running, last)
     accounts = (await running.unix().get("/v1/accounts")).json()["data"]
     calls = (await running.unix().get("/v1/calls", params={"limit": 1000})).json()["data"]
+    bridges = (await running.unix().get("/v1/bridges")).json()["data"]
+    assert {view["state"] for view in bridges} == {"active", "ended"}
     for mirror in (late, broken, by_sse):
+        assert mirror.bridges == {view["id"]: view for view in bridges if view["state"] == "active"}
         assert mirror.accounts == {view["id"]: view for view in accounts}
         assert mirror.calls == {view["id"]: view for view in calls}

@@ -136,6 +136,27 @@ async def test_a_bridge_comes_over_a_restart_with_its_calls() -> None:
 
 
 @virtual
+async def test_a_call_that_takes_the_place_of_another_does_so_in_its_bridge() -> None:
+    world = CallWorld()
+    one, two = await world.active(), await world.active()
+    view = world.manager.bridges.create([one, two])
+    new = world.incoming(replaces=one.session)
+    assert new is not None
+    assert world.manager.bridges.view(view.id).calls == (one.id, two.id), "not before its answer"
+    world.answer(new)
+    assert one.ended
+    world.tell(sip.Referred(session=two.session or "", token="t", target="sip:x@y", replaces=None, referred_by=None))
+    placed = world.manager.find(world.manager.views()[0].id)
+    assert placed is not None
+    world.answer(placed)
+    assert world.manager.bridges.view(view.id).calls == (new.id, placed.id)
+    assert (two.ended, two.audio.bridge, world.media[two.id].graph.bridge) == (False, None, None)
+    assert [what for what, _ in await told(world)] == ["bridge.created", "bridge.changed", "bridge.changed"]
+    world.ended(new)
+    assert world.manager.bridges.view(view.id).state == "ended"
+
+
+@virtual
 async def test_a_bridge_that_ended_is_not_made_again() -> None:
     before = CallWorld()
     one, two = await before.active(), await before.active()
