@@ -39,20 +39,20 @@ class Front:
         """This call's graph has the speaker and, if it speaks, the microphone; none: nobody has."""
         before, microphone, speaker = self._graph, self._microphone, self._speaker
         if before is not None and before is not graph:
-            before.sinks = [sink for sink in before.sinks if sink is not speaker]
+            before.ear = None
         if before is not None and (before is not graph or not speaks):
-            before.sources = [source for source in before.sources if source is not microphone]
+            before.room = None
         self._graph = graph
         if graph is None:
             if before is not None:
                 microphone.level, speaker.level = LevelMeter(), LevelMeter()
             return
-        if speaker not in graph.sinks:
+        if graph.ear is not speaker:
             speaker.at(graph.rate)
-            graph.sinks = [*graph.sinks, speaker]
-        if speaks and microphone not in graph.sources:
+            graph.ear = speaker
+        if speaks and graph.room is not microphone:
             microphone.at(graph.rate)
-            graph.sources = [*graph.sources, microphone]
+            graph.room = microphone
 
     def sound(self, *, ring: bool, waiting: bool, ringback: bool) -> None:
         """The bell rings, another call waits, it rings at the other end."""

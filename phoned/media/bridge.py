@@ -20,16 +20,18 @@ MAX_SEATS = 16
 class Seat:
     """One call's place in a bridge: what its graph says comes from here, and what it hears goes here."""
 
-    __slots__ = ("_inbox", "_others", "_resamplers", "aside", "graph")
+    __slots__ = ("_inbox", "_others", "_resamplers", "_room", "aside", "graph")
 
     def __init__(self, graph: AudioGraph) -> None:
         self.graph = graph
         self.aside = False
         """It listens, and is not heard."""
         self._others: tuple[Seat, ...] = ()
-        self._inbox: dict[Seat, bytes] = {}
-        """What others have said since the last tick, at our rate."""
-        self._resamplers: dict[int, Resampler] = {}
+        self._inbox: dict[object, bytes] = {}
+        """What others have said since the last tick, at our rate: by seat, or by its `_room`."""
+        self._room = object()
+        """Stands for who speaks at this phone, beside the seat's far end."""
+        self._resamplers: dict[tuple[object, int], Resampler] = {}
 
     def read(self) -> bytes | None:
         """The sum of the others; None when all are silent."""
@@ -41,24 +43,31 @@ class Seat:
 
     def write(self, frame: bytes | None) -> None:
         """20 ms of the far end for the others. None: it is silent."""
-        if frame is None or self.aside:
-            return
+        if frame is not None and not self.aside:
+            self._tell(self, frame)
+
+    def write_room(self, frame: bytes) -> None:
+        """20 ms of who speaks at this phone, for the others."""
+        self._tell(self._room, frame)
+
+    def _tell(self, who: object, frame: bytes) -> None:
         made = {self.graph.rate: frame}
         for other in self._others:
             rate = other.graph.rate
             if rate not in made:
-                made[rate] = self._at(rate, frame)
-            other._inbox[self] = made[rate]
+                made[rate] = self._at(rate, who, frame)
+            other._inbox[who] = made[rate]
 
-    def _at(self, rate: int, frame: bytes) -> bytes:
-        if rate not in self._resamplers:
-            self._resamplers[rate] = Resampler(self.graph.rate, rate)
-        return self._resamplers[rate].process(np.frombuffer(frame, np.int16)).tobytes()
+    def _at(self, rate: int, who: object, frame: bytes) -> bytes:
+        if (who, rate) not in self._resamplers:
+            self._resamplers[who, rate] = Resampler(self.graph.rate, rate)
+        return self._resamplers[who, rate].process(np.frombuffer(frame, np.int16)).tobytes()
 
     def know(self, others: tuple[Seat, ...]) -> None:
         """Who else is there, from now on."""
         self._others = others
-        for gone in self._inbox.keys() - set(others):
+        known = {who for other in others for who in (other, other._room)}
+        for gone in self._inbox.keys() - known:
             del self._inbox[gone]
 
 

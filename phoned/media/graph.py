@@ -51,6 +51,10 @@ class Company(Source, Protocol):
         """20 ms of the far end for them. None: it is silent."""
         ...
 
+    def write_room(self, frame: bytes) -> None:
+        """20 ms of who speaks at this phone, for them."""
+        ...
+
 
 class CallableSource:
     """A function as a source."""
@@ -105,7 +109,9 @@ class AudioGraph:
     """Sources, sinks and witnesses of one call. Driven by the session's tick; changed by its verbs."""
 
     __slots__ = (
+        "_others",
         "bridge",
+        "ear",
         "expecting",
         "heard",
         "held",
@@ -114,6 +120,7 @@ class AudioGraph:
         "notices",
         "overlays",
         "rate",
+        "room",
         "said",
         "sent",
         "silence",
@@ -140,6 +147,12 @@ class AudioGraph:
         """While one of these speaks, sources are silent: playbacks that do not mix."""
         self.bridge: Company | None = None
         """Said beside all of these, whatever overlays."""
+        self.room: Source | None = None
+        """Who speaks at this phone. One of the sources, and in a bridge the others hear it, too."""
+        self.ear: Sink | None = None
+        """Who listens there. One of the sinks, and in a bridge it hears the others, too."""
+        self._others: bytes | None = None
+        """What those of the bridge say in this tick."""
         self.notices: list[Source] = []
         """Mixed with whatever speaks, and heard when muted too: that the call is recorded."""
         self.sinks: list[Sink] = []
@@ -152,9 +165,16 @@ class AudioGraph:
         # every source is asked in every tick: what is not said now is gone, not late
         over = [said for source in self.overlays if (said := source.read()) is not None] if self.overlays else []
         base = [said for source in self.sources if (said := source.read()) is not None]
+        room = None if self.room is None else self.room.read()
+        if room is not None:
+            base.append(room)
         frames = over or base
-        if self.bridge is not None and (said := self.bridge.read()) is not None:
-            frames = [*frames, said]
+        if self.bridge is not None:
+            if room is not None and not (self.muted or self.held):
+                self.bridge.write_room(room)
+            self._others = self.bridge.read()
+            if self._others is not None:
+                frames = [*frames, self._others]
         frame = None
         if self.held:
             frame = None if self.music is None else self.music.read()
@@ -179,9 +199,17 @@ class AudioGraph:
             heard = self.silence if frame is None or self.held else frame
             for sink in self.sinks:
                 sink.write(heard)
+        if self.ear is not None:
+            self.ear.write(self._near_the_ear(frame))
         if self.bridge is not None and not self.held:
             self.bridge.write(frame)
         if self.witnesses:
             far = frame if frame is not None or (self.expecting and not self.held) else self.silence
             for witness in self.witnesses:
                 witness.write(self.said or self.silence, far)
+
+    def _near_the_ear(self, frame: bytes | None) -> bytes:
+        if self.held:
+            return self.silence
+        heard = [each for each in (frame, self._others if self.bridge is not None else None) if each is not None]
+        return mix(heard) if heard else self.silence

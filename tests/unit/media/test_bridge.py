@@ -7,7 +7,7 @@ import pytest
 
 from phoned.audio.tones import sine
 from phoned.media.bridge import Bridge
-from phoned.media.graph import AudioGraph, CallableSource
+from phoned.media.graph import AudioGraph, CallableSink, CallableSource
 from tests.support.media import frequency, level_dbov
 
 
@@ -67,6 +67,35 @@ def test_what_is_played_to_one_is_heard_beside_the_others_by_that_one_alone() ->
     tick(first, frame(1))
     assert tick(second, frame(2)) == frame(1)
     assert tick(first, frame(1)) == frame(7)
+
+
+def test_who_speaks_at_this_phone_is_heard_by_all_and_hears_all() -> None:
+    _, graphs = bridged(3)
+    ear: list[bytes] = []
+    graphs[0].room, graphs[0].ear = CallableSource(lambda: frame(1_000)), CallableSink(ear.append)
+    assert round_(graphs, 1, 10, 100) == [frame(1_110), frame(1_101), frame(1_011)]
+    assert ear[-1] == frame(111)
+    graphs[0].overlays.append(CallableSource(lambda: frame(5_000)))
+    assert round_(graphs, 1, 10, 100) == [frame(5_110), frame(1_101), frame(1_011)], "an announcement for one alone"
+    graphs[0].overlays.clear()
+    graphs[0].muted = True
+    assert round_(graphs, 1, 10, 100) == [None, frame(101), frame(11)]
+    assert ear[-1] == frame(111)
+    graphs[0].held = True
+    assert round_(graphs, 1, 10, 100) == [None, frame(100), frame(10)]
+    assert ear[-1] == bytes(640)
+
+
+def test_who_speaks_at_this_phone_is_not_heard_by_who_has_left() -> None:
+    bridge, graphs = bridged(1)
+    seat = bridge.join(second := AudioGraph(48_000))
+    ear: list[bytes] = []
+    graphs[0].room, graphs[0].ear = CallableSource(lambda: frame(1_000)), CallableSink(ear.append)
+    tick(graphs[0], None)
+    bridge.leave(seat)
+    assert tick(second, frame(3, 48_000)) is None
+    assert tick(graphs[0], frame(2)) == frame(1_000)
+    assert ear == [bytes(640), frame(2)]
 
 
 def test_hold_and_mute_are_heeded() -> None:
