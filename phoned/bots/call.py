@@ -14,7 +14,7 @@ from phoned.bots.door import Door
 from phoned.bots.mailbox import Mailbox
 from phoned.errors import Gone, PhonedError
 from phoned.events import Event
-from phoned.model import CallState, CallView, PlayRequest
+from phoned.model import BOT_TAG, CallState, CallView, PlayRequest
 from phoned.service import PhoneControl
 from phoned.stream import AudioPort
 
@@ -27,7 +27,8 @@ KEPT = 64
 class BotCall:
     """What a bot is given. Every wait ends with the call: `Gone`."""
 
-    def __init__(self, view: CallView, door: Door, mailbox: Mailbox) -> None:
+    def __init__(self, bot: str, view: CallView, door: Door, mailbox: Mailbox) -> None:
+        self._bot = bot
         self.view = view
         """The call, as it was when something of it was last told."""
         self.taken = view.direction == "out" or view.state is CallState.ACTIVE
@@ -58,10 +59,14 @@ class BotCall:
     async def answer(self) -> None:
         """Answer it, or wait until an outgoing one is answered. Returns at once for a call that is up."""
         if self.view.direction == "in" and self.view.state is CallState.RINGING:
-            await self.do(lambda phone: phone.answer(self.id))
+            await self.do(self._take)
         else:
             await self._until(lambda: self.view.state is CallState.ACTIVE)
         self.taken = True
+
+    async def _take(self, phone: PhoneControl) -> None:
+        await phone.answer(self.id)
+        await phone.tag(self.id, {BOT_TAG: self._bot})
 
     async def audio(self, rate: int = 16_000, *, both: bool = False) -> AudioPort:
         """Its sound, at 8, 16, 24 or 48 kHz: iterate it to hear, `write` to it to speak. Closed with the bot's call."""

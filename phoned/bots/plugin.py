@@ -22,14 +22,12 @@ from phoned.bots.door import Door
 from phoned.bots.mailbox import Mailbox
 from phoned.errors import Gone, PhonedError
 from phoned.events import Event
-from phoned.model import CallState, CallView
+from phoned.model import BOT_TAG, CallState, CallView
 from phoned.service import Context
 from phoned.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-TAG = "bot"
-"""Tag of a call: the bot that has it, or is to have it."""
 SWITCH_S = 0.001
 """How long a thread that computes may keep the interpreter from the phone's loop. Python's own 5 ms are a quarter of a
 frame; measured, the median lateness of a timer beside a busy thread falls from 6 ms to 2.6."""
@@ -77,7 +75,7 @@ class Runner:
         self._door = Door(self._context.phone, self._tasks)
         self._tasks.spawn("events", self._follow())
         for view in self._context.phone.calls():
-            if view.state is CallState.ACTIVE and view.tags.get(TAG) == self._name:
+            if view.state is CallState.ACTIVE and view.tags.get(BOT_TAG) == self._name:
                 self._take(view)
 
     async def stop(self, budget_s: float) -> None:
@@ -109,8 +107,8 @@ class Runner:
 
     def _wants(self, type_: str, view: CallView) -> bool:
         if type_ == "call.created":
-            return view.tags.get(TAG) == self._name
-        if type_ != "call.incoming" or view.tags.get(TAG, self._name) != self._name:
+            return view.tags.get(BOT_TAG) == self._name
+        if type_ != "call.incoming" or view.tags.get(BOT_TAG, self._name) != self._name:
             return False
         return fnmatchcase(view.account, self._config.account) and fnmatchcase(
             view.peer.uri.lower(), self._config.match.lower()
@@ -124,20 +122,23 @@ class Runner:
             return
         mailbox = self._calls[view.id] = Mailbox(self._thread.loop)
         self._thread.begin(view, self._door, mailbox)
-        if view.tags.get(TAG) != self._name:
-            self._tasks.spawn("tag", self._tag(view.id))
 
-    async def _tag(self, call: str) -> None:
-        try:
-            await self._context.phone.tag(call, {TAG: self._name})
-        except PhonedError:
-            pass  # it is over already
-
-    def _done(self, call: str, *, leave: bool) -> None:
-        """The bot is done with a call; ``leave`` it as it is. On the phone's loop."""
+    def _done(self, call: str, *, taken: bool, kept: bool) -> None:
+        """The bot is done with a call; ``taken``: it was the bot's, ``kept``: it is to stay. On the phone's loop."""
         self._calls.pop(call, None)
-        if self._config.on_close == "hangup" and not leave and self._thread is not None:
+        if self._thread is None or not taken:
+            return
+        if kept or self._config.on_close == "keep":
+            self._tasks.spawn("release", self._release(call))
+        else:
             self._tasks.spawn("hangup", self._hang_up(call))
+
+    async def _release(self, call: str) -> None:
+        """It is people's from now on: the handset may have it, and no bot begins anew with it after a restart."""
+        try:
+            await self._context.phone.tag(call, {BOT_TAG: ""})
+        except PhonedError:
+            pass  # it has ended, too
 
     async def _hang_up(self, call: str) -> None:
         phone = self._context.phone
@@ -184,7 +185,7 @@ class _Thread:
             self.loop.close()
 
     def _begin(self, view: CallView, door: Door, mailbox: Mailbox) -> None:
-        call = BotCall(view, door, mailbox)
+        call = BotCall(self._name, view, door, mailbox)
         task = self._talks.spawn(view.id, self._converse(call, door))
         call.on_ended = lambda: self.loop.call_later(self._config.finish_s, task.cancel)
 
@@ -198,7 +199,7 @@ class _Thread:
             log.exception("bot %s crashed in %s", self._name, call.id)
         finally:
             call.close()
-            door.tell(lambda: self._done(call.id, leave=call.kept or not call.taken))
+            door.tell(lambda: self._done(call.id, taken=call.taken, kept=call.kept))
 
     def _wind_up(self) -> None:
         async def close() -> None:

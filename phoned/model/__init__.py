@@ -21,6 +21,7 @@ from phoned.model.accounts import OutboundProxyView as OutboundProxyView
 from phoned.model.accounts import RegistrationView as RegistrationView
 from phoned.model.accounts import ReloadView as ReloadView
 from phoned.model.bridges import BridgeView as BridgeView
+from phoned.model.calls import BOT_TAG as BOT_TAG
 from phoned.model.calls import CallRequest as CallRequest
 from phoned.model.calls import CallView as CallView
 from phoned.model.calls import EndView as EndView

@@ -10,6 +10,9 @@ from typing import Literal
 from phoned.model.sound import Step
 from phoned.model.states import CallState, Direction, EndCause, MediaState, Party
 
+BOT_TAG = "bot"
+"""Tag of a call: the bot in this process that has it, or is to have it (`phoned.bots`)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:

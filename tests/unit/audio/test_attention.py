@@ -32,6 +32,7 @@ def call(name: str, state: CallState, direction: str = "out", at: int = 0, **mor
 OLD, NEW = call("old", C.ACTIVE, at=1), call("new", C.ACTIVE, at=2)
 HELD = replace(NEW, hold=HoldView(local=True))
 BOT = replace(NEW, streams=("str_1",))
+INSIDE = replace(NEW, tags={"bot": "doorman"})
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,10 @@ BOT = replace(NEW, streams=("str_1",))
         ([OLD, BOT], None, "old"),
         ([BOT], None, None),
         ([BOT], "new", "new"),
+        ([OLD, INSIDE], None, "old"),
+        ([INSIDE], None, None),
+        ([INSIDE], "new", "new"),
+        ([replace(NEW, tags={"bot": ""})], None, "new"),
         ([replace(NEW, state=C.ENDED), OLD], "new", "old"),
         ([replace(OLD, hold=HoldView(remote=True))], None, "old"),
     ],
@@ -60,7 +65,8 @@ def test_the_newest_that_nobody_holds_or_the_chosen_one_has_it(
 
 def test_nobody_calls_and_nothing_is_open() -> None:
     assert wish_of([]) == Wish()
-    assert wish_of([BOT]) == Wish()
+    assert wish_of([BOT]) == wish_of([INSIDE]) == Wish()
+    assert wish_of([replace(call("a", C.EARLY_MEDIA), tags={"bot": "doorman"})]) == Wish()
 
 
 def test_it_rings_when_nobody_talks_and_beeps_when_somebody_does() -> None:

@@ -29,8 +29,8 @@ async def test_it_takes_the_calls_that_its_table_admits() -> None:
     async with bot_world(answer, match="*@EXAMPLE.org", account="fr*") as world:
         other = await world.phone.remote_calls("sip:200@elsewhere.org")
         front = await world.phone.remote_calls()
-        await world.call(lambda view: view.state is ACTIVE, front)
-        assert world.phone.call(front.id).tags == {"bot": "doorman"}
+        await world.call(lambda view: view.tags == {"bot": "doorman"}, front)
+        assert world.phone.call(front.id).state is ACTIVE
         assert world.phone.call(other.id).state is RINGING
 
 
@@ -105,7 +105,9 @@ async def test_a_call_that_it_did_not_answer_goes_on_ringing() -> None:
         view = await world.phone.remote_calls()
         await until(left.is_set)
         await world.phone.answer(view.id)
+        await until(lambda: not world.runner._calls)
         assert world.phone.call(view.id).state is ACTIVE
+        assert world.phone.call(view.id).tags == {}, "it is no bot's"
 
 
 async def test_a_call_that_somebody_else_answered_is_not_hung_up() -> None:
@@ -144,7 +146,7 @@ async def test_it_can_leave_a_call_up() -> None:
 
     async with bot_world(talk) as world:
         view = await world.phone.remote_calls()
-        await world.call(lambda view: view.state is ACTIVE, view)
+        await world.call(lambda view: view.tags == {"bot": ""}, view)
     assert world.phone.call(view.id).state is ACTIVE
 
 
