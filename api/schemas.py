@@ -202,6 +202,8 @@ class Collect(Body):
     """For all of it, the prompt too."""
     barge_in: bool = True
     """A digit ends the prompt; else digits during the prompt do not count."""
+    type_ahead: bool = False
+    """Digits count that were keyed before and that nobody has asked for."""
 
     def value(self) -> CollectRequest:
         return CollectRequest(
@@ -212,6 +214,7 @@ class Collect(Body):
             between_digits_s=self.between_digits_s,
             timeout_s=self.timeout_s,
             barge_in=self.barge_in,
+            type_ahead=self.type_ahead,
         )
 
 

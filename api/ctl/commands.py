@@ -199,6 +199,7 @@ def collect(
     between_digits_s: Annotated[float, typer.Option()] = 4.0,
     timeout_s: Annotated[float, typer.Option(min=1, max=600, help="For all of it.")] = 120.0,
     barge_in: Annotated[bool, typer.Option(help="A key ends the prompt.")] = True,
+    type_ahead: Annotated[bool, typer.Option("--type-ahead", help="Keys pressed before count, too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask the far end for digits, and print them."""
@@ -211,6 +212,7 @@ def collect(
         "between_digits_s": between_digits_s,
         "timeout_s": timeout_s,
         "barge_in": barge_in,
+        "type_ahead": type_ahead,
     }
     path = f"/v1/calls/{on.only_call(call, 'active')}/collect"
     on.show(on.client.post(path, body, timeout_s=timeout_s + 15.0), lambda view: str(view["digits"]))

@@ -14,14 +14,14 @@ from phoned.bots.door import Door
 from phoned.bots.mailbox import Mailbox
 from phoned.errors import Gone, PhonedError
 from phoned.events import Event
-from phoned.model import BOT_TAG, CallState, CallView, PlayRequest
+from phoned.model import BOT_TAG, CallState, CallView, CollectRequest, PlayRequest
 from phoned.service import PhoneControl
 from phoned.stream import AudioPort
 
 T = TypeVar("T")
 
 KEPT = 64
-"""Digits that nobody has asked for, and playbacks that have ended."""
+"""Playbacks that have ended, and, as the phone has it, keys that nobody has asked for."""
 
 
 class BotCall:
@@ -38,7 +38,9 @@ class BotCall:
         self._mailbox = mailbox
         mailbox.wake = self._wake
         self._changed = asyncio.Event()
-        self._digits: deque[str] = deque(maxlen=KEPT)
+        self._unasked = 0
+        """Keys that were pressed, less those that were asked for. Both are told on ways of their own: it may be less
+        than nothing for a moment."""
         self._over: deque[str] = deque(maxlen=KEPT)
         """Playbacks that have ended."""
         self._ports: list[AudioPort] = []
@@ -84,7 +86,7 @@ class BotCall:
         playback = await self.do(lambda phone: phone.play(self.id, PlayRequest(file=file, tone=tone)))
         over = False
         try:
-            await self._until(lambda: playback.id in self._over or (stop_at_digit and bool(self._digits)))
+            await self._until(lambda: playback.id in self._over or (stop_at_digit and self._unasked > 0))
             over = playback.id in self._over
         finally:
             if not (over or self.ended):
@@ -98,16 +100,23 @@ class BotCall:
 
     async def digits(self, count: int = 1, *, timeout_s: float = 10.0, end: str = "#") -> str:
         """Up to ``count`` digits, also those pressed before it was asked for them; fewer after ``timeout_s`` without
-        another one, or when ``end`` is pressed, which is not among them."""
-        found = ""
-        while len(found) < count:
-            if not await self._until(lambda: bool(self._digits), timeout_s):
-                break
-            digit = self._digits.popleft()
-            if digit == end:
-                break
-            found += digit
-        return found
+        another one, or when ``end`` is pressed, which is not among them. Raises `WrongState` while somebody else asks
+        for them (`PhoneControl.collect`)."""
+        if self.ended:
+            raise Gone(f"call {self.id} has ended")
+        request = CollectRequest(
+            max_digits=count,
+            terminators=end,
+            first_digit_s=timeout_s,
+            between_digits_s=timeout_s,
+            timeout_s=timeout_s * (count + 1),
+            type_ahead=True,
+        )
+        view = await self._door.ask(lambda phone: phone.collect(self.id, request), waits=True)
+        self._unasked -= len(view.digits) + (view.terminator is not None)
+        if view.reason == "call_ended":
+            raise Gone(f"call {self.id} has ended")
+        return view.digits
 
     async def transfer(self, to: str) -> None:
         """Hand the far end over to somebody; returns when it has taken that on. The call ends when it is done."""
@@ -166,7 +175,7 @@ class BotCall:
             self.view = view
         match event.type:
             case "call.dtmf":
-                self._digits.append(event.data["digit"])
+                self._unasked = min(self._unasked + 1, KEPT)
             case "playback.finished" | "playback.failed":
                 self._over.append(event.data["playback"].id)
             case _:

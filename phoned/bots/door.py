@@ -26,19 +26,24 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._under_way = 0
 
-    async def ask(self, verb: Callable[[PhoneControl], Awaitable[T]]) -> T:
+    async def ask(self, verb: Callable[[PhoneControl], Awaitable[T]], *, waits: bool = False) -> T:
         """What ``verb`` returns or raises. Raises `AtCapacity` for too many at once, `Draining` when the phone is no
-        more."""
+        more. Who is cancelled meanwhile leaves it to be carried out, unless it is one that ``waits`` for something."""
         if self._under_way >= AT_ONCE:
             raise AtCapacity(f"{AT_ONCE} verbs of this bot are under way")
         outcome: Future[T] = Future()
+        tasks: list[asyncio.Task[None]] = []
         try:
-            self._loop.call_soon_threadsafe(self._spawn, verb, outcome)
+            self._loop.call_soon_threadsafe(self._spawn, verb, outcome, tasks)
         except RuntimeError:
             raise Draining("the phone has stopped") from None
         self._under_way += 1
         try:
             return await asyncio.wrap_future(outcome)
+        except asyncio.CancelledError:
+            if waits:
+                self.tell(lambda: [task.cancel() for task in tasks])
+            raise
         finally:
             self._under_way -= 1
 
@@ -49,9 +54,11 @@ class Door:
         except RuntimeError:
             pass  # the phone has stopped
 
-    def _spawn(self, verb: Callable[[PhoneControl], Awaitable[T]], outcome: Future[T]) -> None:
+    def _spawn(
+        self, verb: Callable[[PhoneControl], Awaitable[T]], outcome: Future[T], tasks: list[asyncio.Task[None]]
+    ) -> None:
         if outcome.set_running_or_notify_cancel():
-            self._tasks.spawn("verb", self._carry_out(verb, outcome))
+            tasks.append(self._tasks.spawn("verb", self._carry_out(verb, outcome)))
 
     async def _carry_out(self, verb: Callable[[PhoneControl], Awaitable[T]], outcome: Future[T]) -> None:
         try:

@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Protocol
 
 from phoned.audio.port import AudioPort
-from phoned.calls.collect import Collection
+from phoned.calls.collect import Keypad
 from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.calls.streams import CallStreams, StreamDesk
-from phoned.errors import InvalidValue, NotFound, PhonedError, WrongState
+from phoned.errors import InvalidValue, NotFound, PhonedError
 from phoned.events import EventBus
 from phoned.ids import new_id
 from phoned.media import events as media
@@ -87,7 +87,7 @@ class CallAudio:
         self._steps = on_answer
         self._playbacks: dict[str, PlaybackView] = {}
         self._recordings: dict[str, RecordingView] = {}
-        self._collection: Collection | None = None
+        self._keypad = Keypad(call.id, self.play, self._stop_prompt)
         self.streams = CallStreams(call, bus, desk, self._stream_port, session.pastime)
         self._resumes = False
         """What an earlier process had on the call waits for `begin`."""
@@ -172,15 +172,7 @@ class CallAudio:
     async def collect(self, request: CollectRequest) -> CollectView:
         """Ask for digits, and return them. One question at a time."""
         self._call.require_media("collect digits in")
-        if self._collection is not None:
-            raise WrongState("the far end is being asked for digits already", state="collecting")
-        collection = self._collection = Collection(self._call.id, request, self._stop_prompt)
-        try:
-            collection.begin(None if request.play is None else (await self.play(request.play)).id)
-            view = await collection.result()
-        finally:
-            self._collection = None
-            collection.close("canceled")
+        view = await self._keypad.ask(request)
         if view.reason != "call_ended":
             self._call.publish("call.digits", digits=view.digits, reason=view.reason, terminator=view.terminator)
         return view
@@ -255,8 +247,7 @@ class CallAudio:
 
     async def close(self) -> None:
         """Finish the recordings of a call that ended."""
-        if self._collection is not None:
-            self._collection.close("call_ended")
+        self._keypad.close()
         self.streams.close()
         for view in self._media.recordings():
             try:
@@ -298,8 +289,7 @@ class CallAudio:
             case media.DtmfReceived():
                 self.streams.dtmf(event.digit, event.duration_ms)
                 self._call.publish("call.dtmf", digit=event.digit, duration_ms=event.duration_ms, method=event.method)
-                if self._collection is not None:
-                    self._collection.digit(event.digit)
+                self._keypad.digit(event.digit)
             case media.VoiceTurned():
                 self._on_voice(event.speaking)
             case media.InfoWanted():
@@ -308,8 +298,7 @@ class CallAudio:
                     self._signaling.info(self._call.session, content_type, body)
             case media.PlaybackFinished():
                 self._playbacks[event.playback.id] = event.playback
-                if self._collection is not None:
-                    self._collection.playback_ended(event.playback.id)
+                self._keypad.playback_ended(event.playback.id)
                 outcome = "playback.failed" if event.playback.state == "failed" else "playback.finished"
                 facts = {"detail": event.detail} if event.playback.state == "failed" else {}
                 self._bus.publish(outcome, playback=event.playback, **facts)

@@ -99,6 +99,8 @@ class CollectRequest:
 
     The first digit has ``first_digit_s`` from the end of the prompt, each further one ``between_digits_s`` from the
     last, all of it ``timeout_s``. With ``barge_in`` a digit ends the prompt, else what is keyed into it is dropped.
+    With ``type_ahead`` (and ``barge_in``) keys count that were pressed before and that nobody has asked for; then the
+    prompt is not played.
     """
 
     play: PlayRequest | None = None
@@ -108,6 +110,7 @@ class CollectRequest:
     between_digits_s: float = 4.0
     timeout_s: float = 120.0
     barge_in: bool = True
+    type_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,7 @@ class BotWorld:
 
     async def press(self, call: str, digits: str) -> None:
         """The far end presses keys."""
-        for digit in digits:
-            self.bus.publish("call.dtmf", call=self.phone.call(call), digit=digit, duration_ms=100, method="rfc4733")
+        self.phone.remote_keys(call, digits)
 
     async def call(self, condition: Callable[[CallView], bool], view: CallView) -> None:
         """Until the call is so."""

@@ -23,8 +23,6 @@ from phoned.model import (
     CallRequest,
     CallState,
     CallView,
-    CollectRequest,
-    CollectView,
     DoctorView,
     DtmfRequest,
     EndCause,
@@ -54,17 +52,19 @@ from tests.support.call_media import playing
 from tests.support.doctor import WELL
 from tests.support.fake_bridges import FakeBridges
 from tests.support.fake_devices import FakeDevices
+from tests.support.fake_keypad import FakeKeypad
 from tests.support.fake_streams import FakeStreams
 
 _CAUSES = {486: EndCause.BUSY, 600: EndCause.BUSY, 603: EndCause.REJECTED, 404: EndCause.NOT_FOUND}
 
 
-class FakePhone(FakeBridges, FakeDevices, FakeStreams):
+class FakePhone(FakeBridges, FakeDevices, FakeKeypad, FakeStreams):
     """See the module. ``refusal`` (any `PhonedError`) is raised by the next verb that asks the far end."""
 
     def __init__(self, bus: EventBus, *, recordings_dir: Path = Path("/nonexistent"), capacity: int = 50) -> None:
         FakeBridges.__init__(self, bus)
         FakeDevices.__init__(self, bus)
+        FakeKeypad.__init__(self)
         FakeStreams.__init__(self)
         self.recordings_dir = recordings_dir
         self.capacity = capacity
@@ -355,11 +355,6 @@ class FakePhone(FakeBridges, FakeDevices, FakeStreams):
         self.dtmf_sent.append((call, request))
         return view
 
-    async def collect(self, call: str, request: CollectRequest) -> CollectView:
-        self._in_state(call, CallState.ACTIVE)
-        prompt = None if request.play is None else (await self.play(call, request.play)).id
-        return CollectView(call=call, digits="42", reason="terminator", terminator="#", playback=prompt)
-
     async def tag(self, call: str, tags: dict[str, str]) -> CallView:
         view = self.call(call)
         if view.state is CallState.ENDED:
@@ -487,6 +482,7 @@ class FakePhone(FakeBridges, FakeDevices, FakeStreams):
 
     async def _end(self, call: str, end: EndView) -> CallView:
         self.left_bridge(call)
+        self.keypad(call).close()
         return await self._change("call.ended", call, state=CallState.ENDED, ended_at=self._tick(), end=end)
 
     async def _change(self, event: str, call: str, **changes: Any) -> CallView:

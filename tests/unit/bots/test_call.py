@@ -12,7 +12,7 @@ import pytest
 from phoned import errors
 from phoned.bots import BotCall, BotConfig
 from phoned.bots.door import AT_ONCE
-from phoned.model import CallView, PlaybackView
+from phoned.model import CallView, CollectRequest, PlaybackView
 from tests.support.bots import BotWorld, bot_world
 from tests.support.media import until
 
@@ -25,6 +25,10 @@ class Scene:
 
     async def press(self, digits: str) -> None:
         await self.world.press(self.view.id, digits)
+
+    async def up(self) -> None:
+        """It was answered."""
+        await until(lambda: self.world.phone.call(self.view.id).answered_at is not None)
 
     async def noted_are(self, *things: Any) -> None:
         await until(lambda: self.noted == list(things))
@@ -63,8 +67,44 @@ async def test_digits_are_counted_ended_and_waited_for_in_vain(scene: Scenes) ->
             noted.append(await call.digits(count, timeout_s=timeout_s))
 
     on = await scene(script)
+    await on.up()
     await on.press("12345#6")
     await on.noted_are("12", "345", "6")
+
+
+async def test_a_question_that_is_given_up_takes_no_key_away_and_does_not_stand_in_the_way(scene: Scenes) -> None:
+    async def script(call: BotCall, noted: list[Any]) -> None:
+        try:
+            async with asyncio.timeout(0.05):
+                await call.digits(9)
+        except TimeoutError:
+            noted.append("given up")
+        await call.play(tone="440", stop_at_digit=True)
+        noted.append(await call.digits(3))
+        await call.play(tone="440", stop_at_digit=True)
+        noted.append("cut short")
+
+    on = await scene(script)
+    await on.up()
+    await on.press("12")
+    await on.noted_are("given up")
+    await on.press("3")
+    await on.noted_are("given up", "123")
+    await on.press("4")
+    await on.noted_are("given up", "123", "cut short")
+    assert [view.state for view in on.playbacks()] == ["finished", "finished"]
+
+
+async def test_two_who_ask_at_the_same_time(scene: Scenes) -> None:
+    async def script(call: BotCall, noted: list[Any]) -> None:
+        await call.digits()
+
+    on = await scene(script)
+    await on.up()
+    asking = on.world.phone.collect(on.view.id, CollectRequest(type_ahead=True))
+    await asyncio.sleep(0.05)
+    with pytest.raises(errors.WrongState):
+        await asking
 
 
 async def test_a_playback_is_waited_for_and_a_key_cuts_it_off(scene: Scenes) -> None:

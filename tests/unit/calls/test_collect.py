@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from phoned.calls.call import Call
+from phoned.calls.collect import KEPT
 from phoned.errors import InvalidValue, WrongState
 from phoned.media import events as media
 from phoned.model import CollectRequest, CollectView, PlaybackView, PlayRequest
@@ -170,6 +171,53 @@ async def test_one_who_does_not_wait_any_more_leaves_the_call_free() -> None:
     await settle()
     on.key("2")
     assert (await again).digits == "2"
+
+
+@virtual
+async def test_what_was_keyed_before_counts_for_one_who_wants_it_and_spares_the_prompt() -> None:
+    world = CallWorld()
+    call = await world.active()
+    before = Asked(world, call, CollectRequest())
+    await settle()
+    before.key("12#345#6")
+    assert (await before.answer).digits == "12"
+    plain = Asked(world, call, CollectRequest(first_digit_s=1.0))
+    await asyncio.sleep(2)
+    assert (await plain.answer).reason == "no_digits"
+    stubborn = Asked(world, call, CollectRequest(play=PROMPT, barge_in=False, type_ahead=True, max_digits=1))
+    await settle()
+    stubborn.prompt_ends()
+    stubborn.key("9")
+    assert (await stubborn.answer).digits == "9"
+    on = Asked(world, call, CollectRequest(play=PROMPT, type_ahead=True))
+    view = await on.answer
+    assert (view.digits, view.terminator, view.playback) == ("345", "#", None)
+    again = Asked(world, call, CollectRequest(type_ahead=True, max_digits=2))
+    await settle()
+    again.key("7")
+    assert (await again.answer).digits == "67"
+
+
+@virtual
+async def test_keys_of_one_who_does_not_wait_any_more_are_there_for_the_next() -> None:
+    on = await asked(CollectRequest())
+    on.key("12")
+    on.answer.cancel()
+    await settle()
+    on.key("3")
+    next_ = Asked(on.world, on.call, CollectRequest(type_ahead=True, max_digits=3))
+    assert (await next_.answer).digits == "123"
+
+
+@virtual
+async def test_only_so_many_keys_are_kept() -> None:
+    world = CallWorld()
+    on = Asked(world, await world.active(), CollectRequest(max_digits=1))
+    await settle()
+    on.key("1" + "2" * KEPT + "3")
+    await on.answer
+    many = Asked(world, on.call, CollectRequest(type_ahead=True, max_digits=KEPT))
+    assert (await many.answer).digits == "2" * (KEPT - 1) + "3"
 
 
 @virtual
