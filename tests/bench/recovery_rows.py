@@ -1,7 +1,8 @@
 """What `bench_recovery` does to a phone, row by row, and what each must take at most.
 
 A row is one function: it gets a `Scene`, makes a fresh phone (and call) in it, does one thing to it, and returns the
-figures in milliseconds. Targets are those of the recovery page at 50 ms round trip.
+figures in milliseconds. Each call has a playback, a recording and a bot, and a row fails unless they outlive it.
+Targets are those of the recovery page at 50 ms round trip.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tests.network.harness.company import accompanied
 from tests.network.harness.scene import USER, Gaps, Scene, Story
 from tests.support.child import until
 
@@ -45,39 +47,44 @@ LIMITS: Mapping[str, Limit] = {
 
 def ws_kill(scene: Scene) -> Figures:
     """The server closes the WebSocket of a call, and stays up."""
-    with scene.story() as story:
+    with accompanied(scene) as (story, company):
         mark, at = story.mark(), time.monotonic()
         assert scene.server.close_connections(USER)
         registered = story.registered_after(mark, PATIENCE_S)
         gaps = story.hear_again(at, PATIENCE_S)
         _one_binding(story)
+        company.goes_on()
         return {"ws_kill_registered_ms": _ms(registered - at), "ws_kill_audio_gap_ms": _ms(gaps.longest)}
 
 
 def handover(scene: Scene) -> Figures:
     """Wifi goes at the moment in which lte comes, under a call."""
-    with scene.story() as story:
+    with accompanied(scene) as (story, company):
         mark, at = story.mark(), scene.lab.handover("lte")
         registered = story.registered_after(mark, PATIENCE_S)
         gaps = story.hear_again(at, PATIENCE_S)
         _one_binding(story)
+        company.goes_on()
         return _both_ends("handover_gap_ms", gaps) | {"handover_registered_ms": _ms(registered - at)}
 
 
 def media_dead(scene: Scene) -> Figures:
     """UDP dies on wifi, nothing else does; lte is there as well."""
-    with scene.story(both_uplinks=True) as story:
+    with accompanied(scene, both_uplinks=True) as (story, company):
         at = scene.lab.drop("wifi", protocol="udp")
-        return _both_ends("media_dead_gap_ms", story.hear_again(at, PATIENCE_S))
+        gaps = story.hear_again(at, PATIENCE_S)
+        company.goes_on()
+        return _both_ends("media_dead_gap_ms", gaps)
 
 
 def silent_ws_call(scene: Scene) -> Figures:
     """The packets of the WebSocket vanish under a call; a new WebSocket would work."""
-    with scene.story() as story:
+    with accompanied(scene) as (story, company):
         mark, at = story.mark(), scene.silence()
         registered = story.registered_after(mark, PATIENCE_S)
         gaps = story.hear_again(at, PATIENCE_S)
         _one_binding(story)
+        company.goes_on()
         return {"silent_ws_call_ms": _ms(registered - at), "silent_ws_call_audio_gap_ms": _ms(gaps.longest)}
 
 
@@ -90,10 +97,11 @@ def silent_ws_idle(scene: Scene) -> Figures:
 
 def server_back(scene: Scene) -> Figures:
     """The server is away for 10 s under a call: how long after it listens again."""
-    with scene.story() as story:
+    with accompanied(scene) as (story, company):
         registered = _away(scene, story)
         story.hear_again(time.monotonic(), PATIENCE_S)
         _one_binding(story)
+        company.goes_on()
         return {"server_back_ms": registered}
 
 
@@ -105,7 +113,7 @@ def server_back_idle(scene: Scene) -> Figures:
 
 def server_stopped(scene: Scene) -> Figures:
     """The server accepts connections and says nothing for 12 s, under a call: how long after it goes on."""
-    with scene.story() as story:
+    with accompanied(scene) as (story, company):
         mark = story.mark()
         scene.server.pause()
         time.sleep(STOPPED_S)
@@ -114,6 +122,7 @@ def server_stopped(scene: Scene) -> Figures:
         online = story.online_after(mark, PATIENCE_S)
         story.hear_again(at, PATIENCE_S)
         _one_binding(story)
+        company.goes_on()
         return {"server_stopped_ms": _ms(max(0.0, online - at))}
 
 
@@ -129,11 +138,12 @@ def proxy_failover(scene: Scene) -> Figures:
 
 def daemon_killed(scene: Scene) -> Figures:
     """SIGKILL under a call, and the next process at once: until the audio is back."""
-    with scene.story() as story:
+    with accompanied(scene) as (story, company):
         at = time.monotonic()
         story.restart()
         gaps = story.hear_again(at, PATIENCE_S)
         _one_binding(story)
+        company.goes_on_anew(at)
         return _both_ends("daemon_killed_gap_ms", gaps)
 
 

@@ -125,6 +125,8 @@ class Story:
         self.phone = phone
         self.page: Page | None = None
         self.call_id = ""
+        self.playback = ""
+        """What the phone says in the call, over and over."""
 
     def call(self) -> None:
         """Call the browser; returns when both have heard each other for a while."""
@@ -132,7 +134,7 @@ class Story:
         self.call_id = self.phone.place(ACCOUNT, FAR)
         self.page.wait_flowing()
         wait_flowing(self.phone, self.call_id)
-        play_tone(self.phone, self.call_id)
+        self.playback = play_tone(self.phone, self.call_id)
         until(self.both_hear, "both ends hear each other", 15)
         self.page.watch()
 

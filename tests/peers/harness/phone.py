@@ -66,9 +66,9 @@ def packets(phone: PhonedProcess, call: str) -> tuple[int, int]:
     return int(stats["packets_sent"]), int(stats["packets_received"])
 
 
-def play_tone(phone: PhonedProcess, call: str) -> None:
-    """Say `PHONE_HZ` until the call ends; hold and mute silence it."""
-    phone.verb(call, "play", status=201, file="tone.wav", loop=True)
+def play_tone(phone: PhonedProcess, call: str) -> str:
+    """Say `PHONE_HZ` until the call ends; hold and mute silence it. Returns the playback's id."""
+    return str(phone.verb(call, "play", status=201, file="tone.wav", loop=True)["id"])
 
 
 def wait_flowing(phone: PhonedProcess, call: str) -> dict[str, Any]:
