@@ -34,24 +34,43 @@ def container_of(head: bytes) -> str | None:
 
 
 class _Bounded:
-    """What FFmpeg reads: an open file, with a bound on what is taken from it before `refill`."""
+    """What FFmpeg reads: an open file, with a bound on what is taken from it before `refill`.
+
+    Nothing is raised through FFmpeg, where it would be printed and lost: the file ends there, and `check` tells why.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._left = MAX_SILENT_BYTES
+        self._trouble: Exception | None = None
 
     def refill(self) -> None:
         self._left = MAX_SILENT_BYTES
 
+    def check(self) -> None:
+        """Raises what happened."""
+        if self._trouble is not None:
+            raise self._trouble
+
     def read(self, count: int) -> bytes:
-        data = self._file.read(count)
+        if self._trouble is not None:
+            return b""
+        try:
+            data = self._file.read(count)
+        except (OSError, ValueError) as error:
+            self._trouble = error
+            return b""
         self._left -= len(data)
         if self._left < 0:
-            raise no_good(f"{MAX_SILENT_BYTES >> 20} MiB of it hold no sound")
+            self._trouble = no_good(f"{MAX_SILENT_BYTES >> 20} MiB of it hold no sound")
+            return b""
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1  # it may ask for what is before the beginning
 
     def tell(self) -> int:
         return self._file.tell()
@@ -79,7 +98,9 @@ class DecodedReader:
                 metadata_errors="replace",
             )
         except (av.FFmpegError, ValueError) as error:
+            self._source.check()
             raise no_good("it is damaged, or cut off before its sound begins") from error
+        self._source.check()
         stream = next(iter(self._container.streams.audio), None)
         if stream is None or stream.codec_context is None or stream.codec_context.name not in DECODERS:
             raise no_good("it holds no sound that can be decoded: Opus, Vorbis, FLAC or MP3")
@@ -97,6 +118,7 @@ class DecodedReader:
         have = sum(map(len, self._ready))
         while have < frames and not self._over:
             decoded = self._decode()
+            self._source.check()
             have += sum(map(len, decoded))
             self._ready += decoded
         samples = np.concatenate(self._ready) if self._ready else np.empty(0, np.int16)
@@ -108,8 +130,6 @@ class DecodedReader:
         try:
             packet = next(self._packets, None)
             decoded = [] if packet is None else packet.decode()
-        except EOFError:
-            packet, decoded = None, []
         except av.FFmpegError as error:  # players go on behind a damaged place, and so do we
             self._bad += 1
             if self._bad > MAX_BAD_PACKETS:

@@ -180,6 +180,28 @@ def test_a_file_without_end_and_without_sound_is_given_up(
     assert file.read_bytes < 2_000_000
 
 
+def test_a_rate_beyond_all_use_is_refused(tmp_path: Path) -> None:
+    data = encoded(tmp_path / "a.flac", 800, 0.2, rate=384_000, channels=1).read_bytes()
+    with pytest.raises(InvalidValue, match="384000 Hz"):
+        whole(reader(data))
+
+
+def test_what_is_damaged_all_along_is_given_up(sounds: dict[str, bytes]) -> None:
+    frame = sounds["a.mp3"].rfind(b"\xff\xfb", 0, len(sounds["a.mp3"]) // 2)
+    header = sounds["a.mp3"][frame : frame + 4]
+    noise = random.Random(3)
+    data = sounds["a.mp3"][:frame] + b"".join(header + noise.randbytes(380) for _ in range(2000))
+    with pytest.raises(InvalidValue, match="damaged"):
+        whole(reader(data))
+
+
+def test_nothing_is_said_through_ffmpeg(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded, "MAX_SILENT_BYTES", 100_000)
+    with pytest.raises(InvalidValue, match="no sound"):
+        reader(b"fLaC" + (b"\x06\x00\xff\xff" + bytes(0xFFFF)) * 5)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_broken_disk_is_told(sounds: dict[str, bytes]) -> None:
     file = io.BytesIO(sounds["a.flac"])
     found = DecodedReader(file, "flac", RATE)
