@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -19,12 +21,14 @@ from phoned.errors import (
     Denied,
     DiskFull,
     FetchFailed,
+    Gone,
     InvalidValue,
     PhonedError,
     UnavailableError,
 )
+from phoned.media.desk import MAX_PLAYBACKS
 from phoned.media.events import PlaybackFinished
-from phoned.model import PlayRequest
+from phoned.model import PlaybackView, PlayRequest
 from phoned.urls import Reach, UrlGuard
 from tests.support.media import call, frequency, until
 from tests.support.sounds import encoded
@@ -220,3 +224,39 @@ async def test_a_call_without_a_fetcher_plays_nothing_from_urls() -> None:
     async with call(connect=False) as pair:
         with pytest.raises(UnavailableError):
             await pair.a.session.play(PlayRequest(url="https://x.test/a.wav"))
+
+
+async def test_a_call_that_ends_meanwhile_plays_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+    sound = io.BytesIO(encoded(tmp_path / "a.mp3", 900, 0.2).read_bytes())
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(url: str) -> tuple[BinaryIO, int]:
+        asked.set()
+        await answered.wait()
+        return sound, len(sound.getvalue())
+
+    async def play(name: str) -> PlaybackView:
+        return await pair.a.session.play(PlayRequest(url="https://x.test/a.mp3"), name)
+
+    async def end() -> None:
+        await asked.wait()
+        await pair.a.session.close()
+        answered.set()
+
+    async with call(connect=False, fetch=slow) as pair:
+        first, second, _ = await asyncio.gather(play("pb_1"), play("pb_1"), end(), return_exceptions=True)
+        assert isinstance(first, Gone)
+        assert isinstance(second, InvalidValue)
+        await until(lambda: sound.closed)
+
+
+async def test_so_many_playbacks_count_from_when_they_are_asked_for() -> None:
+    async def never(url: str) -> tuple[BinaryIO, int]:
+        await asyncio.sleep(0)
+        raise FetchFailed("no")
+
+    async with call(connect=False, fetch=never) as pair:
+        plays = (pair.a.session.play(PlayRequest(url="https://x.test/a")) for _ in range(MAX_PLAYBACKS + 1))
+        failed = await asyncio.gather(*plays, return_exceptions=True)
+        assert [type(each) for each in failed] == [FetchFailed] * MAX_PLAYBACKS + [AtCapacity]
+        await pair.a.session.play(PlayRequest(tone="440"))
