@@ -1,6 +1,7 @@
 // Events become state. Pure: (state, envelope) -> the changes.
 const KEPT_EVENTS = 1000;
 const KEPT_CALLS = 500;
+const GONE = { 'account.removed': 'account', 'recording.deleted': 'recording' };
 const BY_ID = { account: 'accounts', call: 'calls', recording: 'recordings' };
 
 const byId = (list) => Object.fromEntries(list.map((item) => [item.id, item]));
@@ -42,9 +43,10 @@ export function apply(state, envelope, old = false) {
     const object = envelope.data[kind];
     if (object) next[key] = { ...next[key], [object.id]: object };
   }
-  if (envelope.type === 'account.removed') {
-    const { [envelope.data.account.id]: _, ...kept } = next.accounts;
-    next.accounts = kept;
+  const gone = GONE[envelope.type];
+  if (gone) {
+    const { [envelope.data[gone].id]: _, ...kept } = next[BY_ID[gone]];
+    next[BY_ID[gone]] = kept;
   }
   if (envelope.type === 'system.do_not_disturb') next.doNotDisturb = envelope.data.do_not_disturb;
   if (envelope.data.network) next.network = envelope.data.network;
