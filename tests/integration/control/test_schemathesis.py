@@ -11,7 +11,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,42 +39,62 @@ def served(exchange: Exchange) -> Iterator[Phone]:
         yield phone
 
 
+@contextmanager
+def news(phone: Phone) -> Iterator[None]:
+    """Two events a second. Who is given the stream of events reads two of them, and nothing may happen by itself."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(1.0):
+            phone.http.post("/v1/do-not-disturb").raise_for_status()
+            phone.http.delete("/v1/do-not-disturb").raise_for_status()
+
+    teller = threading.Thread(target=tell, name="news")
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+
+
 def tried(phone: Phone, tmp_path: Path, *options: str) -> tuple[int, str]:
     """schemathesis' exit status and its words."""
     base = f"http://127.0.0.1:{phone.api_port}"
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(phone.get("/openapi.json")))
-    done = subprocess.run(
-        [
-            *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(HERE / "schemathesis.toml")),
-            *(
-                "run",
-                str(document),
-                "--url",
-                base,
-                "--checks",
-                "all",
-                "--exclude-checks",
-                "ignored_auth",
-                "--no-color",
-                "--seed",
-                str(SEED),
-                *options,
-            ),
-        ],
-        env={
-            **os.environ,
-            "PHONED_TOKEN": phone.token("admin"),
-            "PHONED_BASE": base,
-            "SCHEMATHESIS_HOOKS": "tests.integration.control.hooks",
-            "PYTHONPATH": str(HERE.parents[2]),
-        },
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    with news(phone):
+        done = subprocess.run(
+            [
+                *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(HERE / "schemathesis.toml")),
+                *(
+                    "run",
+                    str(document),
+                    "--url",
+                    base,
+                    "--checks",
+                    "all",
+                    "--exclude-checks",
+                    "ignored_auth",
+                    "--no-color",
+                    "--seed",
+                    str(SEED),
+                    *options,
+                ),
+            ],
+            env={
+                **os.environ,
+                "PHONED_TOKEN": phone.token("admin"),
+                "PHONED_BASE": base,
+                "SCHEMATHESIS_HOOKS": "tests.integration.control.hooks",
+                "PYTHONPATH": str(HERE.parents[2]),
+            },
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     return done.returncode, done.stdout
 
 
