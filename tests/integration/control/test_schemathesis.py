@@ -58,7 +58,7 @@ def news(phone: Phone) -> Iterator[None]:
         teller.join()
 
 
-def tried(phone: Phone, tmp_path: Path, *options: str) -> tuple[int, str]:
+def tried(phone: Phone, tmp_path: Path, *options: str, patience_s: float) -> tuple[int, str]:
     """schemathesis' exit status and its words."""
     base = f"http://127.0.0.1:{phone.api_port}"
     document = tmp_path / "openapi.json"
@@ -94,6 +94,7 @@ def tried(phone: Phone, tmp_path: Path, *options: str) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            timeout=patience_s,
         )
     return done.returncode, done.stdout
 
@@ -106,9 +107,12 @@ def judged(phone: Phone, outcome: tuple[int, str]) -> None:
 
 
 def test_the_description_is_kept(served: Phone, tmp_path: Path) -> None:
-    judged(served, tried(served, tmp_path, "--max-examples", "2", "--phases", "examples,fuzzing,stateful"))
+    judged(
+        served,
+        tried(served, tmp_path, "--max-examples", "2", "--phases", "examples,fuzzing,stateful", patience_s=300.0),
+    )
 
 
 @pytest.mark.long
 def test_the_description_is_kept_200_times(served: Phone, tmp_path: Path) -> None:
-    judged(served, tried(served, tmp_path, "--max-examples", "200"))
+    judged(served, tried(served, tmp_path, "--max-examples", "200", patience_s=3 * 3600.0))
