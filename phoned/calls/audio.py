@@ -347,6 +347,8 @@ class CallAudio:
             except PhonedError as error:
                 log.warning("%s: on_answer step failed: %s", self._call.id, error.detail)
                 self._call.publish("call.updated", on_answer_failed=error.detail)
+                if isinstance(step, StreamRequest) and step.on_close != "keep":
+                    self._call.hangup()  # as for a bot that is not to be reached: nobody else would talk
                 return
 
 

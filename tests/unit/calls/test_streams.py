@@ -185,6 +185,22 @@ def test_a_bot_that_cannot_be_dialled_again_has_ended_and_on_close_says_what_tha
     run()
 
 
+@pytest.mark.parametrize("on_close", ["hangup", "keep"])
+def test_a_step_that_finds_nobody_who_dials_ends_as_a_bot_that_cannot_be_reached(on_close: str) -> None:
+    @virtual
+    async def run() -> None:
+        world = CallWorld()
+        call = await world.active(on_answer=(StreamRequest(url="wss://bot", on_close=on_close),))  # type: ignore[arg-type]
+        world.core.answered.add(call.session or "")
+        world.media[call.id].emit(FLOWING)
+        await asyncio.sleep(PATIENCE_S + 1)
+        told = [event.data.get("on_answer_failed") for event in await world.events()]
+        assert "the streams service does not run" in told
+        assert call.ended is (on_close == "hangup")
+
+    run()
+
+
 @virtual
 async def test_music_plays_while_the_bot_is_away_and_not_for_a_moment() -> None:
     world = CallWorld()

@@ -222,11 +222,14 @@ async def test_nothing_is_said_while_the_bot_is_away_and_frames_are_dropped() ->
     world.lines[0].come(Lost("broken"))
     await settle()
     assert world.link.view().queued_ms == 0
-    assert world.link.view().state == "reconnecting"
+    view = world.link.view()
+    assert (view.state, view.detail) == ("reconnecting", "broken")
+    assert world.presence == [True, False]
     await world.tick(10)
     world.link.dtmf("1", 100)
     await asyncio.sleep(1.5)
     assert [str(said).split('"')[3] for said in world.lines[1].said] == ["connected", "start"]
+    assert world.link.view().detail is None
 
 
 @virtual
@@ -371,8 +374,12 @@ def test_a_fault_of_ours_ends_the_stream_and_with_it_the_call(where: Literal["di
 async def test_stopping_leaves_the_call() -> None:
     world = World()
     await world.begin()
+    assert world.presence == [True]
     world.link.stop()
+    view = world.link.view()
+    assert (view.state, view.detail) == ("stopped", "it was asked for"), "at once, whatever the bot says to it"
     await settle()
-    assert world.link.view().state == "stopped"
+    assert world.link.view() == view
+    assert world.presence == [True, False]
     assert world.view().state is CallState.ACTIVE
     assert world.lines[0].closed == 1000
