@@ -148,18 +148,13 @@ class BotCall:
         for port in self._ports:
             port.close()
 
-    async def _until(self, ready: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Wait for that; False when the time is up. Raises `Gone` when the call ends."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not ready():
-                    if self.ended:
-                        raise Gone(f"call {self.id} has ended")
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def _until(self, ready: Callable[[], bool]) -> None:
+        """Wait for that. Raises `Gone` when the call ends."""
+        while not ready():
+            if self.ended:
+                raise Gone(f"call {self.id} has ended")
+            self._changed.clear()
+            await self._changed.wait()
 
     def _wake(self) -> None:
         was_up = not self.ended

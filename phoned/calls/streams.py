@@ -182,7 +182,8 @@ class CallStreams:
     def _know(self, link: StreamLink) -> None:
         stream = link.view().id
         self._links[stream] = link
-        for known in [known for known, each in self._links.items() if each.over][: len(self._links) - MAX_KNOWN]:
+        past = [known for known, each in self._links.items() if each.over]
+        for known in past[: max(0, len(self._links) - MAX_KNOWN)]:
             del self._links[known]
         self._desk.add(stream, link)
 

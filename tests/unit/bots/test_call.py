@@ -134,11 +134,12 @@ async def test_every_wait_ends_with_the_call(scene: Scenes) -> None:
                 noted.append("gone")
         await call.over()
         noted.append(call.ended)
+        await call.digits()
 
     on = await scene(script)
     await until(lambda: on.world.phone.call(on.view.id).answered_at is not None)
     await on.world.phone.remote_hangs_up(on.view.id)
-    await on.noted_are("gone", "gone", True)
+    await on.noted_are("gone", "gone", True, errors.Gone)
 
 
 async def test_verbs_go_to_the_phone_and_what_they_raise_comes_back(scene: Scenes) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from phoned.calls.call import Call
 from phoned.calls.entry import decode, encode
-from phoned.calls.streams import MAX_RUNNING, MUSIC_AFTER_S, PATIENCE_S
+from phoned.calls.streams import MAX_KNOWN, MAX_RUNNING, MUSIC_AFTER_S, PATIENCE_S
 from phoned.errors import AtCapacity, InvalidValue, NotFound
 from phoned.media.events import Flowing
 from phoned.model import CallView, RecordRequest, StreamRequest, StreamState, StreamView
@@ -251,6 +251,20 @@ async def test_silence_is_what_is_heard_unless_music_was_asked_for() -> None:
     assert len(world.manager.streams.views()) == MAX_RUNNING
     with pytest.raises(NotFound):
         world.manager.streams.link("str_none")
+
+
+@virtual
+async def test_a_call_remembers_so_many_streams_the_newest() -> None:
+    world = CallWorld()
+    runtime = Runtime()
+    world.manager.streams.offer(runtime)
+    call = await world.active()
+    made = []
+    for number in range(MAX_KNOWN + 3):
+        made.append((await call.audio.streams.start(StreamRequest(url="wss://bot"))).id)
+        assert call.audio.streams.ids == tuple(made[-MAX_KNOWN:]), number
+        runtime.links[-1].turn("stopped")
+    assert [view.id for view in world.manager.streams.views()] == made[::-1], "the phone has them still"
 
 
 @virtual
