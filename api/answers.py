@@ -33,9 +33,9 @@ Moment = Annotated[
 
 
 class Answer(BaseModel):
-    """Base of every answer."""
+    """Base of every answer. Built when the description is asked for: a start has no use for it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class LastError(Answer):
@@ -481,7 +481,7 @@ class Sip(Answer):
 class ProblemDocument(BaseModel):
     """RFC 9457."""
 
-    model_config = ConfigDict(extra="allow", title="Problem")
+    model_config = ConfigDict(extra="allow", title="Problem", defer_build=True)
 
     type: str
     title: str

@@ -9,14 +9,15 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
-from starlette.types import ASGIApp, Scope
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.console_files import ConsoleFiles
 from api.deps import Services
 from api.description import describe
 from api.errors import Problem, from_validation, problem
 from api.gate import Gate
+from api.paths import Paths
 from api.record import Record
 from api.routes import (
     accounts,
@@ -46,7 +47,6 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
     app = Application(
         title="phoned", version=version, description=DESCRIPTION, docs_url=None, redoc_url=None, openapi_url=None
     )
-    app.router.redirect_slashes = False
     app.state.services = services
     for router in (
         system.router,
@@ -66,24 +66,36 @@ def build_app(services: Services, policy: Policy, *, version: str) -> Gate:
         twilio.router,
         console.router(ConsoleFiles()),
     ):
-        app.include_router(router)
-    app.complete()
+        app.router.routes.extend(router.routes)
     return Gate(app, services.access, policy, explain=app.explain, record=Record(services.audit))
 
 
 class Application(FastAPI):
     """FastAPI without its own error documents: errors reach the gate, and the description tells of problems only."""
 
-    def complete(self) -> None:
-        """Build every route now: FastAPI puts that off until one is first looked for, and the first request would stop
-        the calls' sound for a tenth of a second."""
-        nowhere = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
-        for route in self.routes:
-            route.matches(nowhere)
-
     def build_middleware_stack(self) -> ASGIApp:
-        """The router alone: what FastAPI would put around it turns errors into documents of another kind."""
-        return AsyncExitStackMiddleware(self.router)
+        """What finds the route alone: what FastAPI would put around it turns errors into documents of another kind."""
+        return AsyncExitStackMiddleware(self._dispatch)
+
+    @functools.cached_property
+    def _paths(self) -> Paths:
+        return Paths(self.routes)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The first route that takes the request; else one that has the path, which says that the method is wrong."""
+        partial: tuple[BaseRoute, Scope] | None = None
+        for route in self._paths.of(scope["path"]):
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                break
+            if match is Match.PARTIAL and partial is None:
+                partial = route, found
+        else:
+            if partial is None:
+                raise HTTPException(404)
+            route, found = partial
+        scope.update(found)
+        await route.handle(scope, receive, send)
 
     def explain(self, error: Exception, scope: Scope) -> Problem | None:
         """The framework's own errors as problems; None for an error that nobody expected."""
@@ -103,7 +115,9 @@ class Application(FastAPI):
         return tuple(
             method
             for method in METHODS
-            if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in self.routes)
+            if any(
+                route.matches({**scope, "method": method})[0] is Match.FULL for route in self._paths.of(scope["path"])
+            )
         )
 
     def openapi(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.answers import ProblemDocument
+from api.deps import Route
 from api.errors import CATALOGUE, MEDIA_TYPE, problem
 from api.examples import ANSWERS
 
@@ -75,7 +76,8 @@ def problems(*codes: str) -> Responses:
 
 def describe(app: FastAPI) -> dict[str, Any]:
     """OpenAPI with bearer tokens and with problems in the place of FastAPI's own error documents."""
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    routes = [route.described() if isinstance(route, Route) else route for route in app.routes]
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=routes)
     parts = document.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
     for name in _DROPPED:

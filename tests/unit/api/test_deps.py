@@ -6,7 +6,8 @@ import json
 
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
-from api.deps import AT_ONCE, answer, answer_page
+from api import answers
+from api.deps import AT_ONCE, Route, answer, answer_page
 from api.routes import calls, events, system
 from phoned.model import Peer
 from phoned.tasks import Tasks
@@ -49,3 +50,12 @@ def test_no_dependency_takes_a_request_to_a_thread() -> None:
         assert isinstance(route, (APIRoute, APIWebSocketRoute))
         for dependency in route.dependant.dependencies:
             assert inspect.iscoroutinefunction(dependency.call), (route.path, dependency.call)
+
+
+def test_what_an_answer_looks_like_is_told_to_the_description_alone() -> None:
+    [route] = [route for route in calls.router.routes if isinstance(route, Route) and route.methods == {"PUT"}]
+    assert (route.response_model, route.response_fields) == (None, {})
+    described = route.described()
+    assert described.response_model is answers.Call
+    assert list(described.response_fields) == [200]
+    assert (described.path, described.unique_id, described.methods) == (route.path, route.unique_id, route.methods)
