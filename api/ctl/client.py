@@ -1,17 +1,22 @@
-"""The HTTP side of `phonectl`: where the daemon is, one request, and which exit code an error is."""
+"""The HTTP side of `phonectl`: where the daemon is, one request, and which exit code an error is.
+
+httpx is loaded with the first request: that takes longer than everything else of `phonectl` together.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 OK, ERROR, USAGE, UNREACHABLE, NOT_FOUND, WRONG_STATE, NOT_ANSWERED, AUTH, TIMEOUT = range(9)
 BAD_CONFIGURATION = 78
@@ -109,6 +114,12 @@ def find_target(unix: str | None, url: str | None, token_file: Path | None, envi
     return Target(socket=next(filter(os.path.exists, candidates), candidates[-1]), token=token)
 
 
+def _load() -> None:
+    """Load httpx without the command line of its own: that needs rich, pygments and click, half of its time to load."""
+    if "httpx" not in sys.modules:
+        cast(dict[str, Any], sys.modules)["httpx._main"] = None  # as if those were not installed
+
+
 class Client:
     """One daemon. Every method raises `Failure` when it did not work."""
 
@@ -116,6 +127,9 @@ class Client:
         self._target = target
         if target.socket:
             _probe(target.socket, min(PROBE_S, timeout_s))
+        _load()
+        import httpx
+
         headers = {"Accept": "application/json"}
         if target.token:
             headers["Authorization"] = f"Bearer {target.token}"
@@ -156,6 +170,8 @@ class Client:
 
     def follow(self, after: int | None) -> Iterator[dict[str, Any]]:
         """The events as they happen, until the connection ends."""
+        import httpx
+
         headers = {"Accept": "text/event-stream"}
         query = {} if after is None else {"after": after}
         try:
@@ -176,6 +192,8 @@ class Client:
         return response.json() if response.content else None
 
     def _sent(self, method: str, path: str, **options: Any) -> httpx.Response:
+        import httpx
+
         try:
             response = self._http.request(method, path, **options)
         except httpx.TimeoutException as error:
@@ -191,6 +209,8 @@ class Client:
 
 
 def _checked(url: str) -> str:
+    import httpx
+
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

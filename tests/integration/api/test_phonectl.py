@@ -302,3 +302,20 @@ def test_it_starts_without_the_server() -> None:
         cwd=Path(__file__).parents[3],
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_a_request_loads_no_terminal_decoration() -> None:
+    program = (
+        "import sys; from pathlib import Path; from api.ctl.whole import app; from api.ctl import client;"
+        "print('httpx' in sys.modules); client.Client(client.Target(url='http://127.0.0.1:1')).close();"
+        "print('httpx' in sys.modules, {'rich', 'pygments', 'click'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.stdout.splitlines() == ["False", "True set()"]
