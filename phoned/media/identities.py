@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -12,12 +13,22 @@ FRESH_S = 86_400.0
 """A certificate is good for a month from when it was made; one that waited longer than this is not handed out."""
 
 
+def _next_turn(work: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(work)
+
+
 class Identities:
     """Each is handed out once (one certificate per association). Made by `MediaEngine`."""
 
-    def __init__(self, executor: Executor, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        clock: Callable[[], float] = time.monotonic,
+        soon: Callable[[Callable[[], None]], None] = _next_turn,
+    ) -> None:
         self._executor = executor
         self._clock = clock
+        self._soon = soon
         self._made_at = 0.0
         self._spare: Future[Identity] | None = None
         self._closed = False
@@ -35,7 +46,7 @@ class Identities:
             return Identity()
         fresh = self._clock() - self._made_at < FRESH_S
         self._spare = None
-        self.prepare()
+        self._soon(self.prepare)  # not yet: its thread would take the processor from the offer that this one is for
         return spare.result() if fresh else Identity()
 
     def close(self) -> None:

@@ -7,9 +7,12 @@ break a line out of its place, or would tell a peer a name that only this machin
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from phoned.errors import InvalidValue
 from phoned.media.sdp.model import AudioDescription, OtherMedia, PayloadType, SessionDescription
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def write(description: SessionDescription) -> bytes:
@@ -29,9 +32,8 @@ def write(description: SessionDescription) -> bytes:
     media.insert(description.audio_index, _audio(audio))
     for section in media:
         lines += section
-    for line in lines:
-        if any(ord(character) < 32 or ord(character) == 127 for character in line):
-            raise InvalidValue("a control character in a session description")
+    if _CONTROL.search("".join(lines)):
+        raise InvalidValue("a control character in a session description")
     return "".join(line + "\r\n" for line in lines).encode()
 
 

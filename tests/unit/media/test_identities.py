@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -25,9 +26,13 @@ class ByHand(Executor):
         self.jobs.clear()
 
 
+def at_once(work: Callable[[], None]) -> None:
+    work()
+
+
 def test_the_one_that_is_ready_is_handed_out_once_and_the_next_is_made() -> None:
     executor = ByHand()
-    identities = Identities(executor)
+    identities = Identities(executor, soon=at_once)
     identities.prepare()
     identities.prepare()
     assert len(executor.jobs) == 1
@@ -39,7 +44,7 @@ def test_the_one_that_is_ready_is_handed_out_once_and_the_next_is_made() -> None
 
 def test_whoever_comes_before_it_is_ready_gets_another_without_a_wait() -> None:
     executor = ByHand()
-    identities = Identities(executor)
+    identities = Identities(executor, soon=at_once)
     identities.prepare()
     one, other = identities.take(), identities.take()
     assert one.tls_id != other.tls_id
@@ -51,7 +56,7 @@ def test_whoever_comes_before_it_is_ready_gets_another_without_a_wait() -> None:
 def test_one_that_waited_for_long_is_not_handed_out() -> None:
     now = [0.0]
     executor = ByHand()
-    identities = Identities(executor, lambda: now[0])
+    identities = Identities(executor, lambda: now[0], at_once)
     identities.prepare()
     stale = executor.jobs[0][0]
     executor.work()
@@ -64,7 +69,7 @@ def test_one_that_waited_for_long_is_not_handed_out() -> None:
 
 def test_a_stopped_engine_prepares_nothing() -> None:
     executor = ByHand()
-    identities = Identities(executor)
+    identities = Identities(executor, soon=at_once)
     identities.prepare()
     executor.work()
     identities.close()
