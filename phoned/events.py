@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -53,6 +53,10 @@ class CallsTold:
     """Ids of those that ended."""
 
 
+def nobody() -> None:
+    """Waits for nothing."""
+
+
 class EventLog(Protocol):
     """Where events last. `append` returns once they would survive a crash of the process."""
 
@@ -60,8 +64,8 @@ class EventLog(Protocol):
         """The newest sequence number that was ever committed, 0 for a new log."""
         ...
 
-    async def append(self, events: list[Event]) -> None:
-        """Commit, in order."""
+    async def append(self, events: list[Event], committed: Callable[[], None] = nobody) -> None:
+        """Commit, in order. ``committed`` is called as soon as that is done, a turn of the loop before the return."""
         ...
 
     async def after(self, seq: int, limit: int) -> list[Event] | None:
@@ -83,10 +87,11 @@ class MemoryEventLog:
     async def last_seq(self) -> int:
         return self._last
 
-    async def append(self, events: list[Event]) -> None:
+    async def append(self, events: list[Event], committed: Callable[[], None] = nobody) -> None:
         self._ring.extend(events)
         if events:
             self._last = events[-1].seq
+        committed()
 
     async def after(self, seq: int, limit: int) -> list[Event] | None:
         oldest = self._ring[0].seq if self._ring else self._last + 1
@@ -200,7 +205,9 @@ class EventBus:
         batch, self._pending = self._pending, []
         if not batch:
             return
-        await self._log.append(batch)
+        await self._log.append(batch, lambda: self._deliver(batch))
+
+    def _deliver(self, batch: list[Event]) -> None:
         for event in batch:
             self.delivered_seq = event.seq
             for subscription in tuple(self._subscriptions):

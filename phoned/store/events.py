@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+from collections.abc import Callable
 from datetime import datetime
 
 from phoned.clock import rfc3339
-from phoned.events import CallsTold, Event
+from phoned.events import CallsTold, Event, nobody
 from phoned.plain import dumps, plain
 from phoned.store.database import Database, StoreFailed
 
@@ -31,6 +32,8 @@ class SqliteEventLog:
         self._unwritten_max = unwritten
         self._unwritten: list[_Row] = []
         self._since_prune = 0
+        self._newest: int | None = None
+        """The newest that we know to be in the log."""
         self.degraded = False
         """True while the disk refuses: events are delivered, but would not survive a crash."""
 
@@ -42,21 +45,25 @@ class SqliteEventLog:
 
         return await self._database.read(work)
 
-    async def append(self, events: list[Event]) -> None:
+    async def append(self, events: list[Event], committed: Callable[[], None] = nobody) -> None:
         """Commit in order. Never raises on behalf of the disk, see the module's words on that."""
         rows = [*self._unwritten, *map(_row, events)]
         if not rows:
+            committed()
             return
         self._since_prune += len(events)
         prune = self._since_prune >= max(self._capacity // 20, 1)
+        joined = self._newest == rows[0][0] - 1
         try:
-            await self._database.write(lambda connection: self._write(connection, rows, prune))
+            await self._database.write(lambda connection: self._write(connection, rows, joined, prune), committed)
         except StoreFailed as error:
             if not self.degraded:
                 log.error("events are not being stored: %s", error)
             self.degraded = True
             self._unwritten = rows[-self._unwritten_max :]
+            committed()  # to nowhere: they are told all the same
             return
+        self._newest = rows[-1][0]
         if self.degraded:
             log.info("events are being stored again")
         self.degraded = False
@@ -105,9 +112,10 @@ class SqliteEventLog:
             log.error("the calls of before cannot be read from the events: %s", error)
             return CallsTold()
 
-    def _write(self, connection: sqlite3.Connection, rows: list[_Row], prune: bool) -> None:
+    def _write(self, connection: sqlite3.Connection, rows: list[_Row], joined: bool, prune: bool) -> None:
+        """``joined``: the first of them is known to follow what is there."""
         first = rows[0][0]
-        newest = connection.execute("SELECT max(seq) FROM event").fetchone()[0]
+        newest = None if joined else connection.execute("SELECT max(seq) FROM event").fetchone()[0]
         if newest is not None and newest < first - 1:
             # a hole: what lies before it can no longer be replayed without a silent skip
             connection.execute("DELETE FROM event WHERE seq < ?", (first,))

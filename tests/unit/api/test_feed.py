@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from api.feed import Feed, page
-from phoned.events import Event, EventBus, MemoryEventLog
+from phoned.events import Event, EventBus, MemoryEventLog, nobody
 from tests.support.fake_phone import FakePhone
 
 
@@ -18,8 +18,8 @@ class ForgetfulLog(MemoryEventLog):
         super().__init__()
         self._lost = lost
 
-    async def append(self, events: list[Event]) -> None:
-        await super().append([event for event in events if event.seq not in self._lost])
+    async def append(self, events: list[Event], committed: Callable[[], None] = nobody) -> None:
+        await super().append([event for event in events if event.seq not in self._lost], committed)
 
 
 def make(log: MemoryEventLog | None = None) -> tuple[EventBus, FakePhone]:

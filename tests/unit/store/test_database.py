@@ -63,6 +63,27 @@ async def test_one_failing_piece_leaves_the_others_of_its_batch(database: Databa
     assert await database.read(count) == 2
 
 
+async def test_a_piece_that_fails_alone_leaves_nothing(database: Database) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        insert(connection, "half", 1)
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        await database.write(broken)
+    assert await database.read(count) == 0
+    await database.write(lambda connection: insert(connection, "a", 1))
+    assert await database.read(count) == 1
+
+
+async def test_a_commit_is_told_before_whoever_waits_for_it_goes_on_and_a_failure_is_not(database: Database) -> None:
+    told: list[str] = []
+    await database.write(lambda connection: insert(connection, "a", 1), lambda: told.append("a"))
+    assert told == ["a"]
+    with pytest.raises(StoreFailed):
+        await database.write(lambda connection: insert(connection, "a", 2), lambda: told.append("again"))
+    assert told == ["a"]
+
+
 async def test_readers_cannot_write(database: Database) -> None:
     with pytest.raises(StoreFailed, match="readonly"):
         await database.read(lambda connection: insert(connection, "a", 1))
