@@ -11,6 +11,7 @@ import errno
 import random
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from aioice import Candidate as WireCandidate
@@ -24,11 +25,12 @@ from phoned.media.nomination import number
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Candidate
 from phoned.media.servers import ServerMemory
-from phoned.media.sockets import MediaSockets
 from phoned.tasks import Tasks
 
 COMPONENT = 1
 RECEIVE_BUFFER = 262_144
+READ_SIZE = 2_048
+"""More than `MAX_DATAGRAM`. asyncio's own 256 KiB, allocated anew for every datagram, double the cost of a read."""
 MAX_TRUSTED = 64
 """Peer addresses that passed an authenticated check, per agent."""
 
@@ -90,11 +92,6 @@ class AgentOwner(Protocol):
     @property
     def servers(self) -> ServerMemory:
         """What is known about STUN and TURN servers."""
-        ...
-
-    @property
-    def sockets(self) -> MediaSockets:
-        """Who reads the sockets."""
         ...
 
     @property
@@ -237,7 +234,7 @@ class IceAgent(Connection):
         options = self.owner.options
         self._local_candidates_start = True
         if not options.relay_only:
-            self._local_candidates += self._host_candidates(local_addresses(options, last=self.owner.doubted))
+            self._local_candidates += await self._host_candidates(local_addresses(options, last=self.owner.doubted))
         others = []
         server = options.stun_server
         if server is not None and self.owner.servers.usable(server):
@@ -255,7 +252,7 @@ class IceAgent(Connection):
         if not self._local_candidates:
             raise IceFailed("no local address may be used")
 
-    def _host_candidates(self, addresses: list[str]) -> list[WireCandidate]:
+    async def _host_candidates(self, addresses: list[str]) -> list[WireCandidate]:
         loop = asyncio.get_running_loop()
         found = []
         for index, address in enumerate(addresses):
@@ -264,12 +261,16 @@ class IceAgent(Connection):
                 own.setblocking(False)
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
                 own.bind((address, 0))
-                protocol = _Socket(self, own)
-                transport = self.owner.sockets.open(own, protocol)
+                transport, protocol = await loop.create_datagram_endpoint(partial(_Socket, self, own), sock=own)
             except OSError as error:
                 own.close()
                 self.owner.log.drop("bind", loop.time(), f"{address}: {error}")
                 continue
+            except BaseException:
+                own.close()
+                raise
+            selector_transport: Any = transport
+            selector_transport.max_size = READ_SIZE
             name = transport.get_extra_info("sockname")
             protocol.local_candidate = WireCandidate(
                 foundation=candidate_foundation("host", "udp", name[0]),

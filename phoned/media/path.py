@@ -17,7 +17,6 @@ from phoned.media.ice import DatagramListener, IceAgent, IceFailed, LocalIce, Re
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Candidate
 from phoned.media.servers import ServerMemory
-from phoned.media.sockets import MediaSockets
 from phoned.tasks import Tasks
 
 PATIENCE_S = 0.1
@@ -50,18 +49,11 @@ class IcePath:
     """Where a call's datagrams go. Driven by `SecureTransport`."""
 
     def __init__(
-        self,
-        owner: str,
-        options: IceOptions,
-        listener: PathListener,
-        tasks: Tasks,
-        servers: ServerMemory,
-        sockets: MediaSockets,
+        self, owner: str, options: IceOptions, listener: PathListener, tasks: Tasks, servers: ServerMemory
     ) -> None:
         self.options = options
         self.listener = listener
         self.servers = servers
-        self.sockets = sockets
         self.tasks = tasks
         self.log = DropLog(owner)
         self.generation = 0

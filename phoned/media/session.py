@@ -74,7 +74,6 @@ class MediaSession:
             self,
             self._tasks,
             shared.servers,
-            shared.sockets,
             handshake_deadline_s=options.handshake_deadline_s,
         )
         self._stream = Stream(
@@ -439,7 +438,7 @@ class MediaSession:
         self._music.play(False)
         self._pastime.play(False)
         await self._desk.close()
-        self._closed = self._transport.closing = True
+        self._closed = True
         await self._tasks.close()
         await self._transport.close()
         self._shared.forget(self.call_id)

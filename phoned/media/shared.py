@@ -11,7 +11,6 @@ from phoned.media.clock import MediaClock
 from phoned.media.identities import Identities
 from phoned.media.options import EngineOptions
 from phoned.media.servers import ServerMemory
-from phoned.media.sockets import MediaSockets
 
 Fetch = Callable[[str], Awaitable[tuple[BinaryIO, int]]]
 """A URL to an open file and its size. Raises `PhonedError`."""
@@ -33,4 +32,3 @@ class Shared:
     fetch: Fetch | None = None
     """Where sound of URLs comes from; None: it is refused."""
     servers: ServerMemory = field(default_factory=ServerMemory)
-    sockets: MediaSockets = field(default_factory=MediaSockets)

@@ -19,7 +19,6 @@ from phoned.media.options import IceOptions
 from phoned.media.path import IcePath
 from phoned.media.sdp import Fingerprint
 from phoned.media.servers import ServerMemory
-from phoned.media.sockets import MediaSockets
 from phoned.tasks import Tasks
 
 MAX_EARLY = 8
@@ -77,20 +76,17 @@ class SecureTransport:
         listener: TransportListener,
         tasks: Tasks,
         servers: ServerMemory,
-        sockets: MediaSockets,
         *,
         handshake_deadline_s: float,
     ) -> None:
         self._listener = listener
         self._tasks = tasks
         self._deadline_s = handshake_deadline_s
-        self.path = IcePath(owner, options, self, tasks, servers, sockets)
+        self.path = IcePath(owner, options, self, tasks, servers)
         self.generation = 0
         """How many associations have carried media."""
         self.collecting = False
         """An offer is open or ICE is on its way: a ClientHello belongs to the association to come."""
-        self.closing = False
-        """The call ends: what the peer begins on its own is not followed any more."""
         self._association: Association | None = None
         self._previous: Association | None = None
         self._handshaking: Association | None = None
@@ -163,7 +159,7 @@ class SecureTransport:
         """The peer wants a new association in mid call: make it with the same certificate (rule 8)."""
         now = asyncio.get_running_loop().time()
         peer = self._peer
-        if peer is None or self.closing or self._handshaking is not None or not self.path.connected:
+        if peer is None or self._handshaking is not None or not self.path.connected:
             self._early.clear()
             return
         if len(self._peer_started) == MAX_PEER_ASSOCIATIONS and now - self._peer_started[0] < 60.0:
@@ -290,7 +286,6 @@ class SecureTransport:
 
     async def close(self) -> None:
         """close_notify, then sockets. Idempotent."""
-        self.closing = True
         association, self._association = self._association, None
         for other in (self._handshaking, self._previous):
             if other is not None:

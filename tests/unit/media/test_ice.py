@@ -16,7 +16,6 @@ from phoned.media.ice import IceFailed, LocalIce, RemoteIce
 from phoned.media.options import IceOptions, TurnServer
 from phoned.media.path import IcePath
 from phoned.media.servers import ServerMemory
-from phoned.media.sockets import MediaSockets
 from phoned.tasks import Tasks
 
 OPTIONS = IceOptions(addresses=("127.0.0.1",), allow_loopback=True, consent_interval_s=0.1, linger_s=0.05)
@@ -54,7 +53,7 @@ class End:
         self.ear = Ear()
         self.crashes: list[BaseException] = []
         self.tasks = Tasks("test", lambda name, error: self.crashes.append(error))
-        self.path = IcePath("test", options, self.ear, self.tasks, ServerMemory(), MediaSockets())
+        self.path = IcePath("test", options, self.ear, self.tasks, ServerMemory())
 
     async def close(self) -> None:
         await self.path.close()

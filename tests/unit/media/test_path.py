@@ -10,7 +10,6 @@ from typing import Any
 from phoned.media.options import IceOptions
 from phoned.media.path import IcePath
 from phoned.media.servers import ServerMemory
-from phoned.media.sockets import MediaSockets
 from phoned.tasks import Tasks
 
 REMOTE = ("127.0.0.1", 9)
@@ -54,9 +53,7 @@ class Listener:
 
 def path_over(wire: Wire, *, relay: bool = False) -> tuple[IcePath, Listener]:
     listener = Listener()
-    path = IcePath(
-        "test", IceOptions(), listener, Tasks("test", lambda name, error: None), ServerMemory(), MediaSockets()
-    )
+    path = IcePath("test", IceOptions(), listener, Tasks("test", lambda name, error: None), ServerMemory())
     agent: Any = Agent(wire, relay=relay)
     path.nominated(agent)
     return path, listener

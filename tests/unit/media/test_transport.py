@@ -13,7 +13,6 @@ from phoned.media.ice import RemoteIce
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Fingerprint
 from phoned.media.servers import ServerMemory
-from phoned.media.sockets import MediaSockets
 from phoned.media.transport import MAX_PEER_ASSOCIATIONS, Peer, SecureTransport, same_fingerprints
 from phoned.tasks import Tasks
 from tests.support.media import until
@@ -31,7 +30,7 @@ class End:
         self.facts: list[str] = []
         self.tasks = Tasks("test", lambda name, error: self.facts.append(f"{name} {error!r}"))
         self.transport = SecureTransport(
-            "test", OPTIONS, self, self.tasks, ServerMemory(), MediaSockets(), handshake_deadline_s=deadline_s
+            "test", OPTIONS, self, self.tasks, ServerMemory(), handshake_deadline_s=deadline_s
         )
         self.identity = Identity()
 
@@ -163,14 +162,6 @@ async def test_a_hello_while_an_offer_is_open_waits_for_its_outcome() -> None:
         await settle(40)
         a.transport.end_collecting(keep=True)
         assert any("follow" in task.get_name() for task in asyncio.all_tasks())
-
-
-async def test_nothing_that_the_peer_begins_is_followed_while_the_call_ends() -> None:
-    async with ends() as (a, b):
-        a.transport.closing = True
-        b.transport.path.send(HELLO)
-        await settle(40)
-        assert not any("follow" in task.get_name() for task in asyncio.all_tasks())
 
 
 async def test_what_was_agreed_comes_before_what_the_peer_began() -> None:
