@@ -1,7 +1,7 @@
 """`make test`: every test that is not long, then the coverage floors of the house.
 
-Two runs, one after the other: calls and namespaces are measured in real time, and would be short of the processor beside
-a second run. They have a process of their own, too, which has not held the leavings of thousands of other tests.
+Two runs, one after the other: calls and namespaces are measured in real time, and would be short of the processor
+beside a second run. They have a process of their own, too, which has not held the leavings of thousands of other tests.
 Pure modules have a higher floor than the rest (`FLOORS`). Arguments go to one single pytest run; with arguments that
 select tests (anything not starting with a dash) the floors are not checked, because they could not hold.
 """
