@@ -39,8 +39,13 @@ def _sockets() -> Iterator[socket.socket]:
     """Every UDP socket of this process. ICE may use one for what it sends and hear on another."""
     for name in os.listdir("/proc/self/fd"):
         try:
-            found = socket.socket(fileno=os.dup(int(name)))
+            own = os.dup(int(name))
         except OSError:
+            continue  # that of the listing itself
+        try:
+            found = socket.socket(fileno=own)
+        except OSError:
+            os.close(own)  # no socket
             continue
         with found:
             if found.family in _FAMILIES and found.type == socket.SOCK_DGRAM:
