@@ -17,7 +17,14 @@ from typing import Any, Protocol
 from aioice import Candidate as WireCandidate
 from aioice import Connection, TransportPolicy, stun
 from aioice.candidate import candidate_foundation, candidate_priority
-from aioice.ice import ICE_COMPLETED, CandidatePair, StunProtocol, relayed_candidate, server_reflexive_candidate
+from aioice.ice import (
+    ICE_COMPLETED,
+    CandidatePair,
+    StunProtocol,
+    candidate_pair_priority,
+    relayed_candidate,
+    server_reflexive_candidate,
+)
 
 from phoned.media.addresses import local_addresses
 from phoned.media.datagram import MAX_DATAGRAM, DropLog, is_rtcp
@@ -387,7 +394,7 @@ class IceAgent(Connection):
     def check_complete(self, pair: CandidatePair) -> None:
         if pair.state == CandidatePair.State.SUCCEEDED:
             self.trust(pair.remote_addr)
-            if self.completed and self.ice_controlling and self.misses == 0 and pair is not self.selected:
+            if self.ice_controlling and self.misses == 0 and not self._better(pair):
                 pair.nominated = False
         super().check_complete(pair)
         nominated = self._nominated.get(COMPONENT)
@@ -395,6 +402,16 @@ class IceAgent(Connection):
             self.selected = nominated
             self.misses = 0
             self.owner.nominated(self)
+
+    def _better(self, pair: CandidatePair) -> bool:
+        """Whether a pair that answered may take the place of the one in use: of several that were nominated at once the
+        one with the highest priority counts (RFC 5245 8.1.1.2), and later none."""
+        if self.selected is None or pair is self.selected:
+            return True
+        return not self.completed and self._rank(pair) > self._rank(self.selected)
+
+    def _rank(self, pair: CandidatePair) -> int:
+        return candidate_pair_priority(pair.local_candidate, pair.remote_candidate, self.ice_controlling)
 
     def trust(self, address: tuple[str, int]) -> None:
         """This address proved that it knows our credentials: its media and DTLS may come in."""

@@ -7,12 +7,14 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from aioice import stun
+from aioice import Candidate, stun
+from aioice.ice import CandidatePair
 
-from phoned.media.ice import IceFailed, LocalIce, RemoteIce
+from phoned.media.ice import IceAgent, IceFailed, LocalIce, RemoteIce
 from phoned.media.options import IceOptions, TurnServer
 from phoned.media.path import IcePath
 from phoned.media.servers import ServerMemory
@@ -319,3 +321,19 @@ async def test_the_check_that_nominates_carries_the_number_of_its_agent() -> Non
             assert check.attributes["NOMINATION"] == 7
             searching.cancel()
             await asyncio.gather(searching, return_exceptions=True)
+
+
+@pytest.mark.parametrize("first", [200, 100])
+async def test_of_pairs_that_answer_at_once_the_better_one_is_used_whichever_was_first(first: int) -> None:
+    async with ends() as (a, _):
+        agent = IceAgent(a.path, controlling=True)
+        line = SimpleNamespace(sendto=lambda data, address: None)
+        far = Candidate("1", 1, "udp", 300, "127.0.0.1", 9, "host")
+        for priority in (first, 300 - first):
+            near = Candidate(str(priority), 1, "udp", priority, "127.0.0.1", priority, "host")
+            pair = CandidatePair(cast(Any, SimpleNamespace(local_candidate=near, transport=line)), far)
+            pair.nominated, pair.state = True, CandidatePair.State.SUCCEEDED
+            agent.check_complete(pair)
+        assert agent.selected is not None
+        assert agent.selected.local_candidate.priority == 200
+        await agent.close()
