@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from phoned.accounts.registry import Accounts
 from phoned.assembly import engine_options_of, keep_limits_of, recovered_view, session_options_of
@@ -49,7 +49,7 @@ from phoned.notify import Notifier
 from phoned.phases import Phase, Phases
 from phoned.phone import DO_NOT_DISTURB, Phone
 from phoned.recording.recover import recover
-from phoned.recording.retention import Retention
+from phoned.recording.retention import Reason, Retention
 from phoned.roaming import Roaming, source_of
 from phoned.roster import Roster
 from phoned.service import ServicePlugin, installed_services
@@ -340,7 +340,7 @@ class Daemon:
         await handset.start()
 
     def _start_retention(self) -> None:
-        def deleted(view: RecordingView, reason: Literal["age", "size"]) -> None:
+        def deleted(view: RecordingView, reason: Reason) -> None:
             self.phone.recording_deleted(view, reason)
             self.audit.note(who="retention", what="delete recording", outcome="ok", target=view.id, reason=reason)
 

@@ -288,20 +288,19 @@ async def test_another_server_is_recognised(running: Running) -> None:
     server.close()
 
 
+def printed(program: str) -> str:
+    """What a fresh interpreter prints: nothing is loaded that the program has not loaded."""
+    command = [sys.executable, "-c", program]
+    root = Path(__file__).parents[3]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=root).stdout
+
+
 def test_it_starts_without_the_server() -> None:
     program = (
         "import sys; import api.ctl.commands; "
         "print({'fastapi', 'uvicorn', 'pydantic', 'starlette', 'aiortc'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        cwd=Path(__file__).parents[3],
-    )
-    assert done.stdout.strip() == "set()"
+    assert printed(program).strip() == "set()"
 
 
 def test_a_request_loads_no_terminal_decoration() -> None:
@@ -310,12 +309,4 @@ def test_a_request_loads_no_terminal_decoration() -> None:
         "print('httpx' in sys.modules); client.Client(client.Target(url='http://127.0.0.1:1')).close();"
         "print('httpx' in sys.modules, {'rich', 'pygments', 'click'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        cwd=Path(__file__).parents[3],
-    )
-    assert done.stdout.splitlines() == ["False", "True set()"]
+    assert printed(program).splitlines() == ["False", "True set()"]
