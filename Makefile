@@ -20,7 +20,7 @@ $(BIN)/activate: pyproject.toml
 demo: $(BIN)/activate ## register, call, hear an echo and survive a dropped socket, on the embedded PBX
 	@$(BIN)/phoned demo $(ARGS)
 
-test: $(BIN)/activate ## every test that fits 15 minutes
+test: $(BIN)/activate ## every test that is not long
 	@$(BIN)/python -m tests.support.run $(ARGS)
 
 test-long: $(BIN)/activate ## counted loops, soaks and fuzz runs
