@@ -7,12 +7,16 @@ how the reader is connected.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
+from phoned.errors import InternalError
 from phoned.events import Event, EventBus, Subscription, envelope
 from phoned.service import PhoneControl
 from phoned.snapshot import snapshot
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Events come in bursts: a reader that is quick must not be cut off when the server of some hundred accounts goes. They
@@ -50,7 +54,7 @@ class Feed:
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         if self._after is not None:
             # all but the newest stretch is read without a queue behind it: a long replay is no slow reader
-            while not self._closed and (events := await self._bus.log.after(self._last, self._stretch)):
+            while not self._closed and (events := await _after(self._bus, self._last, self._stretch)):
                 for event in events:
                     yield self._pass(event)
                 if len(events) < self._stretch:
@@ -62,7 +66,7 @@ class Feed:
             yield self._snapshot("events.snapshot")
         else:
             delivered = self._bus.delivered_seq
-            while events := await self._bus.log.after(self._last, self._stretch):
+            while events := await _after(self._bus, self._last, self._stretch):
                 for event in events:
                     yield self._pass(event)
             if events is None or self._last < delivered:
@@ -93,7 +97,7 @@ async def page(phone: PhoneControl, bus: EventBus, after: int | None, limit: int
     """Up to ``limit`` events after ``after`` (None: the newest ones), and where the next page begins."""
     newest = bus.delivered_seq
     start = max(0, newest - limit) if after is None else after
-    events = await bus.log.after(start, limit)
+    events = await _after(bus, start, limit)
     if events is None:
         return [snapshot(phone, kind, newest) for kind in ("events.gap", "events.snapshot")], newest
     found = []
@@ -102,3 +106,12 @@ async def page(phone: PhoneControl, bus: EventBus, after: int | None, limit: int
             await asyncio.sleep(0)
         found.append(envelope(event))
     return found, events[-1].seq if events else start
+
+
+async def _after(bus: EventBus, seq: int, limit: int) -> list[Event] | None:
+    """As the log's `after`. None, too, where it cannot be read: who listens is better served with the world of now."""
+    try:
+        return await bus.log.after(seq, limit)
+    except InternalError as error:
+        log.error("events cannot be read: %s", error.detail)
+        return None

@@ -69,7 +69,10 @@ class EventLog(Protocol):
         ...
 
     async def after(self, seq: int, limit: int) -> list[Event] | None:
-        """Up to ``limit`` events that follow ``seq``; None when ``seq`` is older than the log reaches."""
+        """Up to ``limit`` events that follow ``seq``; None when ``seq`` is older than the log reaches.
+
+        Raises `InternalError` when the log cannot be read: then nothing is known to be lost.
+        """
         ...
 
     async def calls_told(self) -> CallsTold:

@@ -82,11 +82,7 @@ class SqliteEventLog:
             rows = connection.execute("SELECT * FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
             return [_event(row) for row in rows]
 
-        try:
-            return await self._database.read(work)
-        except StoreFailed as error:
-            log.error("events cannot be read: %s", error)
-            return None
+        return await self._database.read(work)
 
     async def calls_told(self) -> CallsTold:
         def work(connection: sqlite3.Connection) -> CallsTold:

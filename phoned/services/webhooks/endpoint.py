@@ -199,7 +199,7 @@ class Endpoint:
                 if room > 0 and await self._take_over(min(room, PAGE)):
                     continue
             except InternalError as error:
-                log.error("webhook %s: events wait, the outbox cannot be written: %s", self.stored.id, error.detail)
+                log.error("webhook %s: events wait, the disk does not serve: %s", self.stored.id, error.detail)
                 await asyncio.sleep(PAUSE_S)
                 continue
             await self._news.wait()
@@ -208,7 +208,6 @@ class Endpoint:
         """One stretch of the log. False when there is nothing behind the cursor."""
         events = await self._bus.log.after(self.cursor, limit)
         if events is None:
-            await self._bus.log.last_seq()  # raises where the log cannot be read at all: then nothing is lost yet
             if self.cursor == self._bus.delivered_seq:
                 return False
             await self._announce_gap()

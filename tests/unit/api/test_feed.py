@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from api.feed import Feed, page
+from phoned.errors import InternalError
 from phoned.events import Event, EventBus, MemoryEventLog, nobody
 from tests.support.fake_phone import FakePhone
 
@@ -25,6 +26,11 @@ class ForgetfulLog(MemoryEventLog):
 def make(log: MemoryEventLog | None = None) -> tuple[EventBus, FakePhone]:
     bus = EventBus(log or MemoryEventLog(), node="n")
     return bus, FakePhone(bus)
+
+
+class UnreadableLog(MemoryEventLog):
+    async def after(self, seq: int, limit: int) -> list[Event] | None:
+        raise InternalError("the disk is gone")
 
 
 async def publish(bus: EventBus, count: int) -> None:
@@ -141,3 +147,17 @@ async def test_pages() -> None:
     assert ([item["seq"] for item in items], place) == ([4, 5], 5)
     items, place = await page(phone, bus, 77, 2)
     assert ([item["type"] for item in items], place) == (["events.gap", "events.snapshot"], 5)
+
+
+async def test_a_log_that_cannot_be_read_costs_its_reader_the_past_only() -> None:
+    bus, phone = make(UnreadableLog())
+    await publish(bus, 3)
+    items = aiter(Feed(phone, bus, 1))
+    assert await take(items, 2) == ["events.gap", "events.snapshot"]
+    waiting = asyncio.gather(take(items, 1))
+    await asyncio.sleep(0)
+    await publish(bus, 1)
+    [found] = await waiting
+    assert found == [4]
+    lost, following = await page(phone, bus, 1, 10)
+    assert ([item["type"] for item in lost], following) == (["events.gap", "events.snapshot"], 4)
