@@ -77,6 +77,9 @@ class Phones:
         self._watches: list[Watch] = []
 
     async def __aenter__(self) -> Self:
+        asyncio.get_running_loop().set_debug(
+            False
+        )  # would double what a call costs: these phones make sound in real time
         self.url = await self.exchange.start()
         self._stack.push_async_callback(self.exchange.stop)
         return self

@@ -1,0 +1,99 @@
+"""A test that measures sound or a call against the clock is taken again when the machine stood still under it.
+
+A virtual machine whose host is busy is away for a tenth of a second now and then. What such a test measures then is the
+host: a tone has a hole, a digit lasts too long. On a machine that keeps time one take counts, so a fault of phoned does
+not pass by this.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import pytest
+
+LATE_S = 0.04
+"""A sound path that is fed every 20 ms notices this."""
+TAKES = 3
+REAL_TIME = tuple(Path(__file__).parent.parent / name for name in ("peers", "network"))
+"""All tests in here are in real time; elsewhere those that are marked."""
+
+_WATCH = f"""
+import select, sys, time
+while True:
+    before = time.monotonic()
+    if select.select([0], [], [], 0.01)[0]:
+        break  # who asked is gone
+    late = time.monotonic() - before - 0.01
+    if late > {LATE_S}:
+        sys.stdout.write(f"{{late:.3f}}\\n")
+        sys.stdout.flush()
+"""
+
+
+class Watcher(Protocol):
+    def since(self) -> Sequence[float]:
+        """How long each standstill was that has ended since this was asked last, in seconds."""
+        ...
+
+
+class Standstills:
+    """A process of its own sleeps 10 ms at a time and tells when it woke up late. Use as a context."""
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCH], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        self._told = self.process.stdout.fileno()
+        os.set_blocking(self._told, False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.communicate()
+
+    def since(self) -> list[float]:
+        """As `Watcher.since`."""
+        try:
+            told = os.read(self._told, 65_536)
+        except BlockingIOError:
+            return []
+        return [float(line) for line in told.split()]
+
+
+class RealTime:
+    """The plugin of pytest: marks the tests in question and looks at the machine while they run."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._lost_s = 0.0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            if item.get_closest_marker("real_time") or any(map(item.path.is_relative_to, REAL_TIME)):
+                item.add_marker(pytest.mark.flaky(reruns=TAKES - 1, condition=self._stood_still))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._watcher.since()
+        self._lost_s = 0.0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if report.failed and self._stood_still():
+            lost_ms = self._lost_s * 1000
+            report.sections.append(("The machine", f"stood still for {lost_ms:.0f} ms in all during this test"))
+        return report
+
+    def _stood_still(self) -> bool:
+        self._lost_s += sum(self._watcher.since())
+        return self._lost_s > 0
