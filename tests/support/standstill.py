@@ -20,7 +20,9 @@ import pytest
 LATE_S = 0.04
 """A sound path that is fed every 20 ms notices this."""
 TAKES = 3
-REAL_TIME = tuple(Path(__file__).parent.parent / name for name in ("peers", "network"))
+WHOLE_PHONES = ("control", "media", "recovery", "sandbox", "streams")
+FOLDERS = ("peers", "network", *(f"integration/{name}" for name in WHOLE_PHONES))
+REAL_TIME = tuple(Path(__file__).parent.parent / folder for folder in FOLDERS)
 """All tests in here are in real time; elsewhere those that are marked."""
 
 _WATCH = f"""
