@@ -27,6 +27,7 @@ from tests.bench.recovery_rows import LIMITS, ROWS, Figures
 from tests.bench.report import BUILD, Report, Row, arguments, progress, row
 from tests.network.harness.scene import Scene
 from tests.support.netns import why_not
+from tests.support.run import compile_ahead
 
 SAMPLES = BUILD / "recovery.samples.json"
 RTT_MS = 50.0
@@ -153,6 +154,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if reason is not None:
         progress(f"nothing can be measured here: {reason}")
         return 1
+    compile_ahead()
     report = Report(name="recovery")
     store = Store(SAMPLES)
     store.load()

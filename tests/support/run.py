@@ -32,13 +32,17 @@ def main(arguments: list[str]) -> int:
     data.mkdir(parents=True, exist_ok=True)
     for old in data.glob("data*"):
         old.unlink()
-    # some hundred processes of ours are about to start: each would compile all of it where bytecode is not written
-    subprocess.run([sys.executable, "-m", "compileall", "-q", "phoned", "api"], check=True)
+    compile_ahead()
     if arguments:
         status, whole = _run(*COVERED, *arguments), all(argument.startswith("-") for argument in arguments)
     else:
         status, whole = _run(*COVERED, *ELSE) | _run(*PYTEST, *REAL), True
     return status or (_floors() if whole else 0)
+
+
+def compile_ahead() -> None:
+    """As pip does for whoever installs phoned; else, where bytecode is not written, each process compiles all of it."""
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "phoned", "api"], check=True)
 
 
 def _run(*arguments: str) -> int:
