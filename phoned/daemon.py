@@ -48,6 +48,7 @@ from phoned.model import AccountView, RecordingView
 from phoned.notify import Notifier
 from phoned.phases import Phase, Phases
 from phoned.phone import DO_NOT_DISTURB, Phone
+from phoned.recording.catalogue import Catalogue
 from phoned.recording.recover import recover
 from phoned.recording.retention import Reason, Retention
 from phoned.roaming import Roaming, source_of
@@ -164,6 +165,7 @@ class Daemon:
         self._tasks = Tasks("daemon", self._on_crash)
         self._phases = Phases()
         self._offers = Offers()
+        self._catalogue = Catalogue(loaded.config.media.recordings_dir)
         self._running = False
         self._handing_over = False
         """The calls are left to the next process: no BYE, no un-REGISTER."""
@@ -294,7 +296,7 @@ class Daemon:
             bus=self.bus,
             network=self.roaming,
             doctor=Resident(lambda: self._reread(self._loaded), self._patient, self._account_view),
-            recordings_dir=config.media.recordings_dir,
+            catalogue=self._catalogue,
             version=version("phoned"),
             node=socket.gethostname(),
             started_at=loop.time(),
@@ -345,7 +347,7 @@ class Daemon:
             self.audit.note(who="retention", what="delete recording", outcome="ok", target=view.id, reason=reason)
 
         self.retention = Retention(
-            self._config.media.recordings_dir,
+            self._catalogue,
             keep_limits_of(self._config.media),
             known=lambda: {view.id: view for view in self.phone.recordings()},
             deleted=deleted,

@@ -46,6 +46,7 @@ from phoned.model import (
     TraceView,
     Wait,
 )
+from phoned.recording.catalogue import Catalogue
 from phoned.recovery.proxies import Mode
 from phoned.service import KeyValue
 from phoned.stream import AudioPort, StreamRuntime
@@ -99,7 +100,7 @@ class Phone:
         bus: EventBus,
         network: NetworkWatch,
         doctor: Doctor,
-        recordings_dir: Path,
+        catalogue: Catalogue,
         version: str,
         node: str,
         started_at: float,
@@ -109,7 +110,7 @@ class Phone:
         self._bus = bus
         self._network = network
         self._doctor = doctor
-        self._recordings_dir = recordings_dir
+        self._catalogue = catalogue
         self._version = version
         self._node = node
         self._started_at = started_at
@@ -411,7 +412,8 @@ class Phone:
 
     def recordings(self) -> tuple[RecordingView, ...]:
         """See `PhoneControl`."""
-        return tuple(view for view, _ in reversed(self._calls.recordings()))
+        views = {view.id: view for view in self._catalogue} | {view.id: view for view, _ in self._calls.recordings()}
+        return tuple(sorted(views.values(), key=lambda view: view.id, reverse=True))
 
     def recording(self, recording: str) -> RecordingView:
         """See `PhoneControl`."""
@@ -433,13 +435,14 @@ class Phone:
         view, call = self._recording(recording)
         if call is not None and view.state not in ("finished", "failed"):
             await call.audio.stop_recording(recording)
-        path = self._recordings_dir / view.file
+        path = self._catalogue.directory / view.file
         await asyncio.to_thread(path.unlink, missing_ok=True)
         self.recording_deleted(self._recording(recording)[0], "asked")
 
     def recording_deleted(self, view: RecordingView, reason: Literal["asked", "age", "size"]) -> None:
         """Its file is gone: it is forgotten, and told to everybody."""
         self._calls.forget_recording(view.id)
+        self._catalogue.forget(view.id)
         self._bus.publish("recording.deleted", recording=view, reason=reason)
 
     def recording_path(self, recording: str) -> Path:
@@ -447,10 +450,13 @@ class Phone:
         view, _ = self._recording(recording)
         if view.state not in ("finished", "failed"):
             raise WrongState("the recording is not finished", state=view.state, allowed_in=("finished",))
-        return self._recordings_dir / view.file
+        return self._catalogue.directory / view.file
 
     def _recording(self, recording: str) -> tuple[RecordingView, Call | None]:
         for view, call in self._calls.recordings():
             if view.id == recording:
                 return view, call
+        kept = self._catalogue.find(recording)
+        if kept is not None:
+            return kept, None
         raise NotFound(f"no recording {recording}")

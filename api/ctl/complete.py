@@ -34,7 +34,7 @@ def every_call(context: typer.Context, incomplete: str) -> Offer:
 
 def recordings(context: typer.Context, incomplete: str) -> Offer:
     """Ids of the recordings that run."""
-    found = _offer(context, incomplete, "/v1/recordings", lambda view: str(view["state"]))
+    found = _offer(context, incomplete, "/v1/recordings", lambda view: str(view["state"]), limit=1000)
     return [(name, state) for name, state in found if state in ("recording", "paused")]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
 from api import answers
@@ -15,13 +16,19 @@ from phoned.errors import NotFound
 
 router = APIRouter(prefix="/v1", route_class=Route, tags=["recordings"])
 
+RECORDING_ID = "^rec_[0-9a-f]{32}$"
 _TYPES = {"wav": "audio/wav", "opus": "audio/ogg"}
 
 
 @router.get("/recordings", response_model=answers.Page[answers.Recording])
-async def recordings(api: Api) -> Response:
-    """All recordings that are kept, newest first."""
-    return await answer_page(api.phone.recordings(), None)
+async def recordings(
+    api: Api,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(pattern=RECORDING_ID)] = None,
+) -> Response:
+    """All recordings that are kept, newest first; those of calls that ended long ago, too."""
+    found = [view for view in api.phone.recordings() if cursor is None or view.id < cursor]
+    return await answer_page(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
 
 @router.get("/recordings/{recording}", response_model=answers.Recording, responses=problems("not_found"))

@@ -1,7 +1,7 @@
 """How long recordings are kept, and how much of them: the oldest go first, and one that runs never goes.
 
-`expired` is pure. `Retention` looks at the directory when it starts and every few minutes, and tells of each file that
-it deletes. It knows recordings by the names of their files: those that nobody remembers any more go like the others.
+`expired` is pure. `Retention` looks at the directory when it starts and every few minutes, deletes, tells of each file
+that went, and has the rest entered in the catalogue.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from phoned.clock import WallClock, wall_clock
 from phoned.logs import Limited
 from phoned.model import RecordingView
 from phoned.recording import shelf
+from phoned.recording.catalogue import Catalogue
 from phoned.recording.shelf import Kept, Shelf
 from phoned.tasks import Tasks
 
@@ -57,7 +57,7 @@ class Retention:
 
     def __init__(
         self,
-        directory: Path,
+        catalogue: Catalogue,
         limits: KeepLimits,
         *,
         known: Callable[[], Mapping[str, RecordingView]],
@@ -66,7 +66,8 @@ class Retention:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """``known``: by id, the recordings that are remembered. ``deleted`` is told of each that went."""
-        self._directory = directory
+        self._catalogue = catalogue
+        self._directory = catalogue.directory
         self._limits = limits
         self._known = known
         self._deleted = deleted
@@ -96,10 +97,8 @@ class Retention:
             await self._sleep(EVERY_S)
 
     async def look(self) -> None:
-        """Delete what has to go. Never raises for the disk's sake."""
+        """Delete what has to go, enter what stays. Never raises for the disk's sake."""
         async with self._looking:
-            if self._limits == KeepLimits():
-                return
             try:
                 found = await asyncio.to_thread(shelf.look, self._directory)
             except OSError as error:
@@ -107,12 +106,16 @@ class Retention:
                 return
             going = expired(found, self._clock().timestamp(), self._limits)
             known = self._known() if going else {}
+            gone: set[Kept] = set()
             for kept, reason in going:
                 view = known.get(kept.recording)
-                if view is None or view.state not in ("recording", "paused"):  # else its end is being told just now
-                    await self._delete(kept, view, reason)
+                if view is not None and view.state in ("recording", "paused"):
+                    continue  # its end is being told just now
+                if await self._delete(kept, view, reason):
+                    gone.add(kept)
+            await self._catalogue.take(replace(found, kept=tuple(kept for kept in found.kept if kept not in gone)))
 
-    async def _delete(self, kept: Kept, known: RecordingView | None, reason: Reason) -> None:
+    async def _delete(self, kept: Kept, known: RecordingView | None, reason: Reason) -> bool:
         try:
             view = known
             if view is None:
@@ -122,10 +125,11 @@ class Retention:
             self._trouble.log(
                 logging.WARNING, "delete", "%s stays: it cannot be deleted: %s", kept.file, error.strerror
             )
-            return
+            return False
         if gone:
             log.info("recording %s is deleted: %s", kept.recording, _WHY[reason])
             self._deleted(view, reason)
+        return True
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed", name, exc_info=error)

@@ -110,5 +110,6 @@ def test_twenty_calls_come_and_go_and_nothing_grows() -> None:
         assert len(ended) == len(until)
         assert growth <= GROWTH_MB
         assert max(one.threads for one in late) <= max(one.threads for one in early) + POOLS
-        assert max(one.descriptors for one in late) <= max(one.descriptors for one in early) + 4
+        # a leak would show in the middle; how many of the calls are recorded in the fullest moment is chance
+        assert median(one.descriptors for one in late) <= median(one.descriptors for one in early) + 4
         assert after.threads <= max(one.threads for one in early) + POOLS

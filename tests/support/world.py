@@ -34,6 +34,7 @@ from phoned.model import AccountState, CallState, EndCause
 from phoned.network.snapshot import Snapshot
 from phoned.network.suspend import Reading
 from phoned.phone import Phone
+from phoned.recording.catalogue import Catalogue
 from phoned.roaming import Roaming
 from phoned.roster import Roster
 from phoned.signaling import Signaling
@@ -135,7 +136,7 @@ class SimulatedDaemon:
             bus=self.bus,
             network=self.roaming,
             doctor=FakeDoctor(),
-            recordings_dir=Path("/nonexistent"),
+            catalogue=Catalogue(Path("/nonexistent")),
             version="0",
             node="n",
             started_at=asyncio.get_running_loop().time(),

@@ -14,8 +14,11 @@ from phoned.accounts.account import Account
 from phoned.accounts.policy import AccountPolicy
 from phoned.accounts.registry import Accounts
 from phoned.errors import Draining, Gone, NotFound, WrongState
+from phoned.ids import new_id
 from phoned.model import AccountState, CallRequest, CallState, DtmfRequest, NetworkView, PlayRequest, RecordRequest
 from phoned.phone import Phone
+from phoned.recording import shelf
+from phoned.recording.catalogue import Catalogue
 from phoned.service import PhoneControl
 from phoned.sip.events import ModifyCause
 from phoned.tasks import Tasks
@@ -57,13 +60,14 @@ class Desk(CallWorld):
                 uniform=lambda low, high: high,
             )
         )
+        self.catalogue = Catalogue(recordings)
         self.phone: PhoneControl = Phone(
             accounts=accounts,
             calls=self.manager,
             bus=self.bus,
             network=FakeNetwork(),
             doctor=FakeDoctor(),
-            recordings_dir=recordings,
+            catalogue=self.catalogue,
             version="1",
             node="n",
             started_at=asyncio.get_running_loop().time() - 5,
@@ -207,6 +211,23 @@ def test_recordings_are_found_controlled_and_deleted(tmp_path: Path) -> None:
                 phone.recording(view.id)
 
     run()
+
+
+async def test_recordings_outlast_the_memory_of_their_calls(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    call, recording = new_id("call"), new_id("rec")
+    file = tmp_path / f"{call}-{recording}.wav"
+    file.write_bytes(b"x")
+    await desk.catalogue.take(shelf.look(tmp_path))
+    (view,) = desk.phone.recordings()
+    assert (view.id, view.call, view.state) == (recording, call, "finished")
+    assert desk.phone.recording(recording) == await desk.phone.control_recording(recording, "stop") == view
+    assert desk.phone.recording_path(recording) == file
+    await desk.phone.delete_recording(recording)
+    assert not file.exists()
+    assert desk.phone.recordings() == ()
+    with pytest.raises(NotFound):
+        desk.phone.recording(recording)
 
 
 async def test_a_deleted_recording_is_stopped_first_and_its_file_goes(tmp_path: Path) -> None:

@@ -312,6 +312,19 @@ async def test_recordings_and_their_file(running: Running) -> None:
     assert code(await client.get(where)) == (404, "not_found")
 
 
+async def test_recordings_are_listed_in_pages_that_survive_deletions(running: Running) -> None:
+    client = running.unix()
+    call = await active(running, client)
+    made = [(await client.post(f"/v1/calls/{call}/record")).json()["id"] for _ in range(3)]
+    first = (await client.get("/v1/recordings", params={"limit": 2})).json()
+    assert [item["id"] for item in first["data"]] == made[:0:-1]
+    await client.post(f"/v1/recordings/{made[1]}/stop")
+    await client.delete(f"/v1/recordings/{made[1]}")
+    rest = (await client.get("/v1/recordings", params={"cursor": first["next_cursor"]})).json()
+    assert ([item["id"] for item in rest["data"]], rest["next_cursor"]) == (made[:1], None)
+    assert code(await client.get("/v1/recordings", params={"cursor": "../x"})) == (422, "invalid_value")
+
+
 async def test_accounts(running: Running) -> None:
     client = running.unix()
     listed = (await client.get("/v1/accounts")).json()

@@ -81,9 +81,15 @@ def test_ended_calls_their_figures_and_their_recordings_are_there_after_a_restar
     assert phone.verb(call, "hangup")["state"] == "ended"
     assert phone.verb(call, "hold", status=410)["code"] == "gone"
     phone.http.delete(f"/v1/recordings/{recording}")
+    old = new_id("rec")  # of a call that nobody remembers
+    (phone.recordings / f"{new_id('call')}-{old}.wav").write_bytes(sound)
     phone.leave(signal.SIGTERM)
     phone.again()
-    assert phone.get("/v1/recordings")["data"] == []
+    phone.until(lambda: phone.get("/v1/recordings")["data"], "it has looked at its recordings")
+    assert [each["id"] for each in phone.get("/v1/recordings")["data"]] == [old]
+    assert phone.http.get(f"/v1/recordings/{old}/file").content == sound
+    phone.http.delete(f"/v1/recordings/{old}")
+    assert not list(phone.recordings.iterdir())
 
 
 def test_a_cursor_stays_good_over_a_restart_while_calls_come_and_go(phone: Phone) -> None:

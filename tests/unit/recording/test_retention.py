@@ -16,6 +16,7 @@ import pytest
 from phoned.ids import new_id
 from phoned.model import RecordingView, RecordRequest
 from phoned.recording import ogg, shelf
+from phoned.recording.catalogue import Catalogue
 from phoned.recording.recorder import Recorder
 from phoned.recording.retention import DAY_S, EVERY_S, MB, KeepLimits, Retention, expired
 from phoned.recording.shelf import Kept, Shelf
@@ -98,7 +99,7 @@ class Archive:
     @asynccontextmanager
     async def kept(self, limits: KeepLimits) -> AsyncIterator[Retention]:
         made = Retention(
-            self.directory,
+            Catalogue(self.directory),
             limits,
             known=lambda: self.known,
             deleted=self.deleted,

@@ -17,7 +17,7 @@ export function Recordings() {
   const turn = useLinkTurn();
   const known = use((state) => state.recordings);
   const { data, error } = useLoaded(async () => {
-    const { data: list } = await fetchJson('/v1/recordings');
+    const { data: list } = await fetchJson('/v1/recordings?limit=500');
     set({ recordings: Object.fromEntries(list.map((one) => [one.id, one])) });
     return list;
   }, [turn]);
