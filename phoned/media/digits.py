@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
-from phoned.audio.tones import PcmSource
 from phoned.errors import AtCapacity, InvalidValue, WrongState
 from phoned.media.dtmf import PAUSE, PAUSE_MS, Digit, check_digits
 from phoned.media.events import DtmfReceived, DtmfSent, InfoWanted, MediaEvent
 from phoned.media.graph import AudioGraph
+from phoned.media.inband import InbandDigits
 from phoned.media.sender import RtpSender
-from phoned.media.tones import tone
 from phoned.model import DtmfMethod, DtmfRequest
 
 MAX_QUEUE = 64
@@ -36,6 +35,11 @@ class Digits:
         self._sender = sender
         self._graph = graph
         self._emit = emit
+        self._inband = InbandDigits(
+            graph.rate,
+            sent=lambda digit: emit(DtmfSent(digit=digit)),
+            silent=lambda: graph.overlays.remove(self._inband),
+        )
         self._info: deque[tuple[str, int, int]] = deque()
         self._info_wait = 0
         self._last: tuple[str, Method, float] | None = None
@@ -57,24 +61,9 @@ class Digits:
                 raise AtCapacity("too many digits wait to be sent")
             self._info.extend((digit, request.duration_ms, request.gap_ms) for digit in digits)
         else:
-            self._inband(digits, request)
-
-    def _inband(self, digits: str, request: DtmfRequest) -> None:
-        rate = self._graph.rate
-        parts = []
-        for digit in digits:
-            if digit == PAUSE:
-                parts.append(bytes(rate * PAUSE_MS // 1000 * 2))
-            else:
-                parts.append(tone(digit, rate, request.duration_ms) + bytes(rate * request.gap_ms // 1000 * 2))
-        source = PcmSource(b"".join(parts), rate)
-        self._graph.overlays.append(source)
-        source.on_end = lambda: self._inband_done(source, digits)
-
-    def _inband_done(self, source: PcmSource, digits: str) -> None:
-        self._graph.overlays.remove(source)
-        for digit in digits.replace(PAUSE, ""):
-            self._emit(DtmfSent(digit=digit))
+            self._inband.send(digits, request.duration_ms, request.gap_ms)
+            if self._inband not in self._graph.overlays:
+                self._graph.overlays.append(self._inband)
 
     def tick(self) -> None:
         """20 ms: the next digit by INFO, when it is its time."""

@@ -62,14 +62,16 @@ class EventSender:
     The SSRC and the sequence numbers are the audio stream's; sequence numbers go up by one for every packet as ever.
     """
 
-    __slots__ = ("_clock_rate", "_ends", "_event", "_gap", "_queue", "_start", "_ticks", "_total")
+    __slots__ = ("_before", "_clock_rate", "_ends", "_event", "_gap", "_queue", "_start", "_step", "_ticks", "_total")
 
     def __init__(self, clock_rate: int) -> None:
         self._clock_rate = clock_rate
         self._queue: deque[tuple[str, int, int]] = deque()
         self._event: int | None = None
         self._start = 0
-        self._ticks = 0
+        self._step = 0
+        self._ticks = self._before = 0
+        """Of the digit so far; of those the ones in earlier segments."""
         self._total = 0
         self._ends = 0
         self._gap = 0
@@ -104,10 +106,14 @@ class EventSender:
             return ()
         assert self._event is not None
         if self._ends == 0:
+            if (self._ticks - self._before + 1) * self._step > _MAX_SEGMENT:
+                # a long digit goes on in another segment, without a marker (RFC 4733 section 2.5.1.3)
+                self._start = (self._start + (self._ticks - self._before) * self._step) & 0xFFFFFFFF
+                self._before = self._ticks
             self._ticks += 1
         if self._ticks >= self._total:
             self._ends += 1
-        duration = min(_MAX_SEGMENT, self._ticks * self._clock_rate * TICK_MS // 1000)
+        duration = (self._ticks - self._before) * self._step
         end = 0x80 if self._ends else 0
         first = self._ticks == 1 and self._ends <= 1
         packet = EventPacket(_EVENT.pack(self._event, end | VOLUME, duration), self._start, first)
@@ -126,23 +132,27 @@ class EventSender:
             self._gap = PAUSE_MS // TICK_MS - 1
             return False
         self._event, self._start = DIGITS.index(digit), timestamp
-        self._ticks = self._ends = 0
-        longest = _MAX_SEGMENT * 1000 // (self._clock_rate * TICK_MS)  # one segment is 1.36 s at 48 kHz
-        self._total = min(longest, -(-duration_ms // TICK_MS))
+        self._ticks = self._before = self._ends = 0
+        self._step = self._clock_rate * TICK_MS // 1000
+        self._total = -(-duration_ms // TICK_MS)
         self._gap = max(0, -(-gap_ms // TICK_MS) - (_END_PACKETS - 1))
         return True
 
 
 class EventReceiver:
-    """The RFC 4733 receiver of one call: a digit is one (event, timestamp), however many of its packets arrive."""
+    """The RFC 4733 receiver of one call: a digit is one (event, timestamp), however many of its packets arrive, and a
+    long one is a chain of them (segments, section 2.5.1.3)."""
 
-    __slots__ = ("_clock_rate", "_current", "_done", "_duration", "_last", "_started")
+    __slots__ = ("_before", "_chain", "_clock_rate", "_current", "_done", "_duration", "_last", "_started")
 
     def __init__(self, clock_rate: int) -> None:
         self._clock_rate = clock_rate
         self._current: tuple[int, int] | None = None
         self._done: deque[tuple[int, int]] = deque(maxlen=4)
-        self._duration = 0
+        self._chain: tuple[int, int] | None = None
+        """The newest segment of a digit that has not ended, which may have been told already (`_MAX_EVENT_S`)."""
+        self._before = self._duration = 0
+        """Of the segments before it; of this one."""
         self._last = self._started = 0.0
 
     def packet(self, payload: bytes, timestamp: int, now: float, *, clock_rate: int | None = None) -> tuple[Digit, ...]:
@@ -153,30 +163,63 @@ class EventReceiver:
         if len(payload) < 4:
             return ()
         event, flags, duration = _EVENT.unpack_from(payload)
+        if event >= len(DIGITS):
+            return ()
         key = (event, timestamp)
-        if event >= len(DIGITS) or key in self._done:
+        if self._goes_on(key):
+            self._link(key)
+        if key in self._done:
+            if key == self._chain:
+                self._duration = max(self._duration, duration)
+                self._last = now
             return ()
         ended: tuple[Digit, ...] = ()
         if key != self._current:
             ended = self._end()
             self._clock_rate = clock_rate or self._clock_rate
-            self._current, self._duration, self._started = key, 0, now
+            self._current = self._chain = key
+            self._before, self._duration, self._started = 0, 0, now
         self._duration = max(self._duration, duration)
         self._last = now
-        if flags & 0x80 or now - self._started > _MAX_EVENT_S:
+        if flags & 0x80:
+            ended += self._end()
+            self._chain = None
+        elif now - self._started > _MAX_EVENT_S:
             ended += self._end()
         return ended
 
+    def _goes_on(self, key: tuple[int, int]) -> bool:
+        """The segment follows the newest one: it begins where that ended, as far as that was heard."""
+        if self._chain is None or key[0] != self._chain[0] or key in self._done:
+            return False
+        step = (key[1] - self._chain[1]) & 0xFFFFFFFF
+        lost = self._clock_rate // 10  # the last packets of a full segment
+        return 0 < step == self._duration or _MAX_SEGMENT - lost <= self._duration < step <= _MAX_SEGMENT
+
+    def _link(self, key: tuple[int, int]) -> None:
+        assert self._chain is not None
+        self._before += (key[1] - self._chain[1]) & 0xFFFFFFFF
+        self._duration = 0
+        if self._current is None:
+            self._done.append(key)  # its digit has been told
+        else:
+            self._done.append(self._current)
+            self._current = key
+        self._chain = key
+
     def tick(self, now: float) -> tuple[Digit, ...]:
         """Call it every so often: the digit all of whose end packets were lost."""
-        return self._end() if self._current is not None and now - self._last > _LOST_END_S else ()
+        if self._chain is None or now - self._last <= _LOST_END_S:
+            return ()
+        self._chain = None
+        return self._end()
 
     def _end(self) -> tuple[Digit, ...]:
         if self._current is None:
             return ()
         key, self._current = self._current, None
         self._done.append(key)
-        return (Digit(DIGITS[key[0]], self._duration * 1000 // self._clock_rate),)
+        return (Digit(DIGITS[key[0]], (self._before + self._duration) * 1000 // self._clock_rate),)
 
 
 def info_body(digit: str, duration_ms: int, *, plain: bool = False) -> tuple[str, bytes]:

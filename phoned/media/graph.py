@@ -162,9 +162,9 @@ class AudioGraph:
 
     def outgoing(self) -> bytes | None:
         """The frame to send; None is silence."""
-        # every source is asked in every tick: what is not said now is gone, not late
-        over = [said for source in self.overlays if (said := source.read()) is not None] if self.overlays else []
-        base = [said for source in self.sources if (said := source.read()) is not None]
+        # every source is asked in every tick: what is not said now is gone, not late. One that ends may leave meanwhile
+        over = [said for source in tuple(self.overlays) if (said := source.read()) is not None] if self.overlays else []
+        base = [said for source in tuple(self.sources) if (said := source.read()) is not None]
         room = None if self.room is None else self.room.read()
         if room is not None:
             base.append(room)

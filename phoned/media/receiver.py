@@ -15,6 +15,7 @@ from phoned.media.codecs.playout import Playout
 from phoned.media.dtmf import Digit, EventReceiver
 from phoned.media.jitter import JitterBuffer
 from phoned.media.sdp import AgreedCodec, Agreement
+from phoned.media.stall import DTX_S
 from phoned.media.tones import ToneDetector
 
 LOST_S = 0.3
@@ -99,7 +100,7 @@ class RtpReceiver:
             return ()
         self.last_packet = now
         self.bytes += size
-        self.statistics.received(packet, now)
+        self.statistics.received(packet, now, timed=event_clock is None)
         if self._playout is not None:
             self._playout.jitter.skip(packet, now)
         if event_clock is not None:
@@ -130,7 +131,8 @@ class RtpReceiver:
         frame = playout.frame(now)
         if now - self._last_audio > LOST_S and not (self._resting or self._comforted):
             return None
-        return frame
+        # in a pause something comes now and then: after so long it is the far end that is gone, not its voice
+        return frame if now - (self.last_packet or 0.0) <= DTX_S else None
 
     def late_digits(self, now: float) -> tuple[Digit, ...]:
         """Digits by RFC 4733 whose end was lost."""

@@ -198,10 +198,11 @@ class ReceiveStatistics:
         self._past_lost += max(0, self._expected() - self._packets)
         self._begin(sequence)
 
-    def received(self, packet: Packet, now: float, clock_rate: int | None = None) -> bool:
+    def received(self, packet: Packet, now: float, clock_rate: int | None = None, *, timed: bool = True) -> bool:
         """Count one packet. Returns True when it began a new stream (first packet, new SSRC, restarted sequence).
 
-        ``clock_rate``: of its payload type, when it differs from the stream's (a codec switch).
+        ``clock_rate``: of its payload type, when it differs from the stream's (a codec switch). ``timed``: its
+        timestamp says when it was sent; that of a telephone-event says when the key was pressed.
         """
         if clock_rate is not None and clock_rate != self._clock_rate:
             self._clock_rate = clock_rate
@@ -230,6 +231,8 @@ class ReceiveStatistics:
                 self._restart(sequence)
                 began = True
         self._packets += 1
+        if not timed:
+            return began
         transit = now * self._clock_rate - packet.timestamp
         if self._transit is not None:
             difference = abs(transit - self._transit)

@@ -42,15 +42,20 @@ _RELEASE = 3
 
 def tone(digit: str, sample_rate: int, duration_ms: int) -> bytes:
     """The digit's dual tone as mono int16, with soft edges. Raises `InvalidValue`."""
+    samples = sample_rate * duration_ms // 1000
+    return tone_part(digit, sample_rate, samples, 0, samples)
+
+
+def tone_part(digit: str, sample_rate: int, samples: int, start: int, count: int) -> bytes:
+    """Up to ``count`` samples of a tone that has ``samples``, from the one numbered ``start`` on; as `tone`."""
     if digit not in FREQUENCIES:
         raise InvalidValue(f"{digit!r} has no tone", pointer="/digits")
     low, high = FREQUENCIES[digit]
-    at = np.arange(sample_rate * duration_ms // 1000) / sample_rate
+    number = np.arange(start, min(start + count, samples))
+    at = number / sample_rate
     sound = _AMPLITUDE * 32767 * (np.sin(2 * np.pi * low * at) + np.sin(2 * np.pi * high * at))
-    ramp = min(len(sound) // 2, int(_RAMP_S * sample_rate))
-    edge = np.arange(ramp) / max(1, ramp)
-    sound[:ramp] *= edge
-    sound[len(sound) - ramp :] *= edge[::-1]
+    ramp = max(1, min(samples // 2, int(_RAMP_S * sample_rate)))
+    sound *= np.minimum(1.0, np.minimum(number, samples - 1 - number) / ramp)
     return sound.astype(np.int16).tobytes()
 
 

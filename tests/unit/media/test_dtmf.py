@@ -58,12 +58,57 @@ def test_audio_flows_in_the_gap() -> None:
     assert busy_ticks == {0, 1, 2, 3} | {7, 8, 9, 10}
 
 
-def test_a_digit_longer_than_a_segment_is_cut_to_one() -> None:
+def test_a_digit_longer_than_a_segment_goes_on_in_the_next_one() -> None:
     sender = EventSender(48000)
     sender.send("1", duration_ms=4000)
-    durations = [struct.unpack("!BBH", packet.payload)[2] for _, packet in run(sender, 300, 960)]
+    sent = [packet for _, packet in run(sender, 300, 960)]
+    durations = [struct.unpack("!BBH", packet.payload)[2] for packet in sent]
     assert max(durations) <= 0xFFFF
-    assert len(durations) == 68 + 2
+    assert len(sent) == 200 + 2
+    starts = sorted({packet.timestamp for packet in sent})
+    assert starts == [0, 68 * 960, 2 * 68 * 960]
+    assert [packet.marker for packet in sent].count(True) == 1
+    assert [packet.payload[1] >> 7 for packet in sent].count(1) == 3
+    assert starts[-1] + durations[-1] == 4 * 48000
+
+
+@pytest.mark.parametrize("lost", [set(), {67}, {65, 66, 67}, {68}, {66, 67, 68, 69}, {0, 135, 136}])
+def test_a_long_digit_is_one_digit_whatever_of_its_segments_is_lost(lost: set[int]) -> None:
+    sender, receiver = EventSender(48000), EventReceiver(48000)
+    sender.send("15", duration_ms=3000)
+    heard = [
+        digit
+        for n, packet in run(sender, 400, 960)
+        if n not in lost
+        for digit in (*receiver.tick(n * 0.02), *receiver.packet(packet.payload, packet.timestamp, n * 0.02))
+    ]
+    assert heard == [Digit("1", 3000), Digit("5", 3000)]
+
+
+def test_a_segment_may_be_as_long_as_its_field_and_wrap_around() -> None:
+    receiver = EventReceiver(8000)
+    start = 0xFFFFFFFF - 70
+    assert receiver.packet(event(5, 0xFFFF), start, 0.0) == ()
+    late, second = start, (start + 0xFFFF) & 0xFFFFFFFF
+    assert receiver.packet(event(5, 160), second, 0.02) == ()
+    assert receiver.packet(event(5, 0xFFFF), late, 0.03) == ()
+    assert receiver.packet(event(5, 800, end=True), second, 0.1) == (Digit("5", (0xFFFF + 800) // 8),)
+
+
+def test_a_digit_that_was_told_while_it_lasts_is_not_told_again_with_its_next_segment() -> None:
+    receiver = EventReceiver(8000)
+    assert receiver.packet(event(5, 8000), 0, 0.0) == ()
+    assert receiver.packet(event(5, 48000), 0, 5.1) == (Digit("5", 6000),)
+    assert receiver.packet(event(5, 0xFFFF), 0, 5.2) == ()
+    for end in (False, True, True):
+        assert receiver.packet(event(5, 160, end=end), 0xFFFF, 5.3) == ()
+    assert receiver.packet(event(5, 800, end=True), 80_000, 6.0) == (Digit("5", 100),)
+
+
+def test_the_same_key_again_is_another_digit_also_without_the_end_of_the_first() -> None:
+    receiver = EventReceiver(8000)
+    assert receiver.packet(event(5, 800), 0, 0.0) == ()
+    assert receiver.packet(event(5, 800, end=True), 1120, 0.14) == (Digit("5", 100), Digit("5", 100))
 
 
 def test_clear_ends_the_digit_that_sounds_and_forgets_the_rest() -> None:

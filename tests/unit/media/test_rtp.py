@@ -123,6 +123,18 @@ def test_jitter_follows_the_rfc_and_ignores_a_jump_of_the_clock() -> None:
     assert statistics.jitter_s == before
 
 
+def test_a_pressed_key_does_not_count_as_jitter() -> None:
+    statistics = ReceiveStatistics(8000)
+    for n in range(100):
+        statistics.received(packet(n), n * 0.02)
+    for n in range(100, 130):  # all of them say when the key was pressed
+        statistics.received(packet(n, timestamp=100 * 160), n * 0.02, timed=False)
+    for n in range(130, 140):
+        statistics.received(packet(n), n * 0.02)
+    assert statistics.jitter_s == pytest.approx(0.0, abs=1e-6)
+    assert (statistics.packets_total, statistics.lost_total) == (140, 0)
+
+
 def test_another_clock_rate_does_not_count_as_jitter() -> None:
     statistics = ReceiveStatistics(8000)
     statistics.received(packet(1), 0.02, clock_rate=8000)
