@@ -316,8 +316,9 @@ def _exhausted(facts: CallFacts) -> MediaPlan:
     if facts.on_failed == "keep":
         if facts.moved and facts.signalling and not facts.busy:
             return _repair(facts)  # the world moved again: there is new hope
-        wake_at = max(facts.heard_at + facts.rtp_timeout_s, facts.now + BUSY_RECHECK_S)
-        return _overdue(facts, facts.rtp_timeout_s) or MediaPlan(state=M.FAILED, wake_at=wake_at)
+        timeout_s = facts.rtp_timeout_s if facts.expects else facts.rtp_timeout_held_s
+        wake_at = max(facts.heard_at + timeout_s, facts.now + BUSY_RECHECK_S)
+        return _overdue(facts, timeout_s) or MediaPlan(state=M.FAILED, wake_at=wake_at)
     return MediaPlan(state=M.FAILED, steps=(EndCall(reason="media_timeout", redial=facts.on_failed == "redial"),))
 
 

@@ -174,6 +174,15 @@ def test_a_kept_call_waits_for_the_world_to_move() -> None:
     assert of(20, exhausted=True) == MediaPlan(state=M.FAILED, wake_at=NOW + 40)
     assert of(20, exhausted=True, moved=True).steps == (Reinvite(tier=1),)
     assert of(61, exhausted=True).steps == (EndCall(reason="media_timeout"),)
+    assert of(61, exhausted=True, rtp_timeout_s=0).steps == ()
+
+
+def test_a_held_call_is_kept_for_five_minutes_when_all_was_tried_in_vain() -> None:
+    held = {"exhausted": True, "expects": False}
+    assert of(61, **held) == MediaPlan(state=M.FAILED, wake_at=NOW + 239)
+    assert of(300, **held).steps == (EndCall(reason="media_timeout"),)
+    assert of(301, **held, rtp_timeout_held_s=0) == MediaPlan(state=M.FAILED, wake_at=NOW + 0.5)
+    assert of(301, **held, signalling=False).state is M.WAIT_SIGNALLING
 
 
 facts = st.builds(
