@@ -419,7 +419,7 @@ class MediaRepair:
     def _say(self, tier: Tier, *, pause: bool, cause: ModifyCause) -> None:
         """One re-INVITE with as much repair as is due."""
         if tier:
-            self._start(tier, pause=pause)
+            self._start(tier, pause=pause, new_flow=cause is ModifyCause.RECOVERY)
         self._outage.attempts += 1
         self._busy = True
         try:
@@ -428,14 +428,17 @@ class MediaRepair:
             log.warning("%s: the re-INVITE cannot be said: %s", self._call.id, error.detail)
             self._busy, self._came_to_nothing = False, True
 
-    def _start(self, tier: Tier, *, pause: bool) -> None:
+    def _start(self, tier: Tier, *, pause: bool, new_flow: bool) -> None:
         now = self._now()
-        if not self._tier:
+        if not self._tier or self._moved:
             self._starts.append(now)
+        if not self._tier:
             self._gap_ms, self._first_tier_agreed = 0, False
             self._outage.lost("media", self._why())
         log.info("%s: media repair, tier %d", self._call.id, tier)
-        self._tier, self._tier_at, self._before = tier, now, self._media.pulse()
+        if tier != self._tier or new_flow:  # there was no way to have a result before
+            self._tier_at = now
+        self._tier, self._before = tier, self._media.pulse()
         self._switched_at, self._paused = None, pause
         self._answered()
         self._came_to_nothing = self._agreed = self._moved = self._gone = self._exhausted = False

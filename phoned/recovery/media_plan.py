@@ -73,6 +73,7 @@ class CallFacts:
     tier: Tier = 0
     """The repair under way."""
     tier_at: float = 0.0
+    """When its tier began; to offer the same again gives it no more time."""
     landed: bool = False
     """The far end was heard on what the repair made, or since all was given up."""
     switched_at: float | None = None
@@ -268,11 +269,17 @@ def _repair(facts: CallFacts) -> MediaPlan:
         return _wait_for_signalling(facts)
     if facts.busy:
         return MediaPlan(state=M.RESTARTING, wake_at=facts.now + BUSY_RECHECK_S)
-    recent = [start for start in facts.starts if start > facts.now - STORM_WINDOW_S]
-    if len(recent) >= STORM_LIMIT and facts.now < recent[-1] + STORM_SPACING_S:
-        return MediaPlan(state=M.STALLED, wake_at=recent[-1] + STORM_SPACING_S)
+    free_at = _free_at(facts)
+    if free_at > facts.now:
+        return MediaPlan(state=M.STALLED, wake_at=free_at)
     tier: Tier = 2 if facts.failed else facts.first_tier
     return MediaPlan(state=_STATE_OF[tier], steps=(Reinvite(tier=tier, pause=facts.dead),))
+
+
+def _free_at(facts: CallFacts) -> float:
+    """When another repair may begin: at once, unless there is a storm of them."""
+    recent = [start for start in facts.starts if start > facts.now - STORM_WINDOW_S]
+    return recent[-1] + STORM_SPACING_S if len(recent) >= STORM_LIMIT else facts.now
 
 
 def _repairing(facts: CallFacts) -> MediaPlan:
@@ -282,25 +289,29 @@ def _repairing(facts: CallFacts) -> MediaPlan:
     deadline = facts.tier_at + TIER_BUDGET_S[facts.tier]
     if facts.busy:
         return MediaPlan(state=state, wake_at=max(deadline, facts.now + BUSY_RECHECK_S))
-    if facts.moved:
-        return _repair(facts)  # the world moved again: what is under way leads nowhere
+    look_at = deadline
+    if facts.moved:  # the world moved again: what is under way leads nowhere, but in a storm it is all there is
+        free_at = _free_at(facts)
+        if free_at <= facts.now:
+            return _repair(facts)
+        look_at = min(deadline, free_at)
     if not facts.came_to_nothing and facts.now < deadline:
-        return _on_new_pair(facts, deadline)
+        return _on_new_pair(facts, look_at)
     if not facts.failed and not facts.stalled:
         return MediaPlan(state=_at_rest(facts), steps=(Abandon(),))
     if facts.tier == 1:
         return MediaPlan(state=M.REBUILDING, steps=(Reinvite(tier=2, pause=facts.dead),))
-    return MediaPlan(state=M.FAILED, steps=(Exhaust(),))
+    return _repair(facts) if facts.moved else MediaPlan(state=M.FAILED, steps=(Exhaust(),))
 
 
-def _on_new_pair(facts: CallFacts, deadline: float) -> MediaPlan:
+def _on_new_pair(facts: CallFacts, look_at: float) -> MediaPlan:
     """Media moved to the new pair and should be heard there; who sends to the old one is told again, in silence."""
     state = _STATE_OF[facts.tier]
     if facts.switched_at is None or facts.paused or not facts.expects:
-        return MediaPlan(state=state, wake_at=deadline)
+        return MediaPlan(state=state, wake_at=look_at)
     again_at = facts.switched_at + facts.switch_wait_s
     if facts.now < again_at:
-        return MediaPlan(state=state, wake_at=min(again_at, deadline))
+        return MediaPlan(state=state, wake_at=min(again_at, look_at))
     return MediaPlan(state=state, steps=(Reinvite(tier=facts.tier, pause=True),))
 
 

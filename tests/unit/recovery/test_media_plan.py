@@ -118,6 +118,14 @@ def test_a_storm_of_repairs_is_spaced() -> None:
     assert of(moved=True, starts=(NOW - 61, NOW - 30, NOW - 4)).steps == (Reinvite(tier=1),)
 
 
+def test_in_a_storm_a_world_that_moves_again_does_not_hold_up_the_repair_under_way() -> None:
+    storm = {"moved": True, "starts": (NOW - 50, NOW - 30, NOW - 3)}
+    assert of(1, tier=1, tier_at=NOW - 1, **storm) == MediaPlan(state=M.RESTARTING, wake_at=NOW + 3)
+    assert of(1, tier=2, tier_at=NOW, **storm) == MediaPlan(state=M.REBUILDING, wake_at=NOW + 7)
+    assert of(4, tier=1, tier_at=NOW - 4, **storm).steps == (Reinvite(tier=2),)
+    assert of(9, tier=2, tier_at=NOW - 8, **storm) == MediaPlan(state=M.STALLED, wake_at=NOW + 7)
+
+
 def test_a_path_that_answers_without_audio_is_refreshed_once_and_hung_up_after_a_minute() -> None:
     quiet = {"path": Path.ALIVE, "alarmed": True}
     assert of(1, **quiet) == MediaPlan(state=M.INBOUND_ONLY, wake_at=NOW - 1 + 3.6)
