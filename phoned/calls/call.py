@@ -96,6 +96,7 @@ class Call:
             audio=self.audio,
             changes=self.changes,
             outage=self._outage,
+            context=repair,
             on_changed=lambda: on_changed(self),
         )
         self._view = CallView(

@@ -1,7 +1,9 @@
 """The way back of one call after a restart of the daemon (recovery.md): verified by the far end, then heard.
 
 The re-INVITE on the account's first flow is sent like after any new flow. `Comeback` tells when the media is back,
-tries again what was refused, and gives up in the end. It must not know how a call was remembered.
+tries again what was refused, and gives up in the end: a far end that answers and is not heard has as long as in any
+call (``rtp_timeout_s``; a held one need not be heard), and while signalling is down only the retention ends its call.
+It must not know how a call was remembered.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from phoned.calls.outage import Outage
+from phoned.calls.repair import RepairContext
 from phoned.model import CallView, Cause
 from phoned.sip.events import Modified, ModifyCause, ModifyRefused
 
@@ -22,8 +25,8 @@ TRIES = 3
 """Offers that the far end may refuse, while nothing is heard."""
 AGAIN_S = 2.0
 AGAIN_CAP_S = 30.0
-SOUND_S = 32.0
-"""How long a call may be silent after it was verified: the handshake has had every chance then."""
+LOOK_S = 1.0
+"""So often a call that is verified and silent is looked at."""
 
 
 class Owner(Protocol):
@@ -45,33 +48,46 @@ class Comeback:
     that the media is back."""
 
     def __init__(
-        self, call: Owner, outage: Outage, *, silent_s: float, patience_s: float, on_back: Callable[[], None]
+        self,
+        call: Owner,
+        outage: Outage,
+        context: RepairContext,
+        *,
+        silent_s: float,
+        patience_s: float,
+        on_back: Callable[[], None],
     ) -> None:
         self._call = call
         self._outage = outage
+        self._line = context.line
+        self._policy = context.policy
         self._on_back = on_back
         self._loop = asyncio.get_running_loop()
         self._silent_since = self._loop.time() - silent_s
-        self._verified = self._heard = False
+        self._verified = self._heard = self._over = False
+        self._quiet_since = 0.0
+        """Since when the far end could be heard, and is not: while signalling is down nobody counts."""
+        self._lost_at: float | None = None
+        """Since when signalling is down, again."""
         self._refusals = 0
         self._again: asyncio.TimerHandle | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._wait(patience_s, "signalling_timeout")
+        self._deadline = self._loop.call_later(patience_s, self._call.lose, "signalling_timeout")
         outage.lost_all(Cause.RESUME)
 
     @property
     def over(self) -> bool:
         """It came back, or it never will."""
-        return self._deadline is None
+        return self._over
 
     def on_outcome(self, event: Modified | ModifyRefused) -> None:
         """What became of a re-INVITE."""
         if self.over or not {ModifyCause.RECOVERY, ModifyCause.MEDIA} & set(event.causes):
             return
         if isinstance(event, Modified):
+            if not self._verified or ModifyCause.RECOVERY in event.causes:
+                self._quiet_since, self._lost_at = self._loop.time(), None
             self._verified = True
-            self._wait(SOUND_S, "media_timeout")
-            self.look()
+            self._watch()
         elif event.status:
             self._refused(event)
 
@@ -104,14 +120,28 @@ class Comeback:
             self._outage.back("media", tier=TIER, gap_ms=gap_ms)
             self._on_back()
 
+    def _watch(self) -> None:
+        """It is verified: look for sound until there is some, or no more hope."""
+        self.look()
+        if self.over:
+            return
+        now, timeout_s = self._loop.time(), self._policy.rtp_timeout_s
+        if self._line.usable:
+            self._lost_at = None
+        else:
+            self._quiet_since = now
+            self._lost_at = now if self._lost_at is None else self._lost_at
+        if self._lost_at is not None and now >= self._lost_at + self._policy.retention_s:
+            self._call.lose("signalling_timeout")
+        elif timeout_s and now >= self._quiet_since + timeout_s:
+            self._call.lose("media_timeout")
+        else:
+            self._deadline.cancel()
+            self._deadline = self._loop.call_later(LOOK_S, self._watch)
+
     def close(self) -> None:
         """No more of it."""
-        for timer in (self._again, self._deadline):
-            if timer is not None:
-                timer.cancel()
-        self._again = self._deadline = None
-
-    def _wait(self, seconds: float, reason: str) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = self._loop.call_later(seconds, self._call.lose, reason)
+        self._over = True
+        self._deadline.cancel()
+        if self._again is not None:
+            self._again.cancel()

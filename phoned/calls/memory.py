@@ -15,7 +15,7 @@ from phoned.calls.entry import JournalEntry, Standing
 from phoned.calls.modify import Modifications
 from phoned.calls.outage import Outage
 from phoned.calls.ports import CallMedia, CallSignaling
-from phoned.calls.repair import MediaRepair
+from phoned.calls.repair import MediaRepair, RepairContext
 from phoned.calls.timers import CallTimers
 from phoned.errors import PhonedError
 from phoned.media.events import Flowing, MediaEvent
@@ -59,6 +59,7 @@ class CallMemory:
         audio: CallAudio,
         changes: Modifications,
         outage: Outage,
+        context: RepairContext,
         on_changed: Callable[[], None],
     ) -> None:
         self._call = call
@@ -67,6 +68,7 @@ class CallMemory:
         self._audio = audio
         self._changes = changes
         self._outage = outage
+        self._context = context
         self._on_changed = on_changed
         self._confirmed = False
         self._comeback: Comeback | None = None
@@ -139,9 +141,14 @@ class CallMemory:
         self._changes.wish_held(entry.holding)
         self._audio.resume(entry.recording)
         self._comeback = Comeback(
-            self._call, self._outage, silent_s=silent_s, patience_s=patience_s, on_back=self._audio.begin
+            self._call,
+            self._outage,
+            self._context,
+            silent_s=silent_s,
+            patience_s=patience_s,
+            on_back=self._audio.begin,
         )
-        self._call.repair.begin()
+        self._call.repair.begin(resumed=True)
 
     def _take_up(self, session: str | None, entry: JournalEntry) -> None:
         self._audio.streams.keep(entry.streams)

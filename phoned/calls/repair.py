@@ -143,7 +143,7 @@ class MediaRepair:
         self._tiers = context.tiers
         self._policy = context.policy
         self._outbound = OutboundWatch(call, session, on_given_up=self._sending_given_up)
-        self._watching = False
+        self._watching = self._resumed = False
         self._planning = False
         self._ready_at: float | None = None
         self._alive_at = 0.0
@@ -167,9 +167,9 @@ class MediaRepair:
 
     # --- life
 
-    def begin(self) -> None:
-        """The call was answered."""
-        self._watching = True
+    def begin(self, *, resumed: bool = False) -> None:
+        """The call was answered; ``resumed``: in an earlier process, which may well have had media."""
+        self._watching, self._resumed = True, resumed
         self.reconsider()
 
     def end(self) -> None:
@@ -462,7 +462,7 @@ class MediaRepair:
         self._tier, self._tier_at, self._exhausted = 0, self._now(), True
         if not self._failed:  # else the media itself has told it
             self._call.publish("call.media_failed", local=False)
-        if self._ready_at is None:
+        if self._ready_at is None and not self._resumed:
             self._call.on_unusable("no path to the far end, and none by another try")
 
     def _sending_given_up(self) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 from phoned.calls.call import Call
-from phoned.calls.comeback import SOUND_S
 from phoned.calls.entry import JournalEntry, encode
-from phoned.media.events import Flowing
-from phoned.model import CallState, EndCause, Peer, RecordingView, RecordRequest, StatsView
+from phoned.calls.repair import RepairPolicy
+from phoned.media.events import Flowing, MediaFailed, MediaFailure
+from phoned.model import CallState, EndCause, MediaState, Peer, RecordingView, RecordRequest, StatsView
 from phoned.sip import events as sip
 from tests.support.calls import CallWorld, settle, virtual
 
@@ -36,9 +37,9 @@ OLD = RecordingView(
 )
 
 
-async def restored(entry: JournalEntry = ENTRY, *, away_s: float = 3.0) -> tuple[CallWorld, Call | None]:
+async def restored(entry: JournalEntry = ENTRY, *, away_s: float = 3.0, **policy: Any) -> tuple[CallWorld, Call | None]:
     """A manager that found ``entry``."""
-    world = CallWorld(clock=lambda: NOW)
+    world = CallWorld(clock=lambda: NOW, repair_policy=RepairPolicy(**policy))
     world.journal.entries = {entry.call: encode(entry)}
     world.journal.seen_at = NOW - timedelta(seconds=away_s)
     await world.manager.restore({"a": 300.0}, {"call_1": [OLD]})
@@ -51,9 +52,9 @@ async def tell(world: CallWorld, type_: str, call: Mapping[str, object]) -> None
     await world.bus.flush()
 
 
-async def back(entry: JournalEntry = ENTRY) -> tuple[CallWorld, Call]:
+async def back(entry: JournalEntry = ENTRY, **policy: Any) -> tuple[CallWorld, Call]:
     """The same, with its call up again, as far as we know."""
-    world, call = await restored(entry)
+    world, call = await restored(entry, **policy)
     assert call is not None
     assert call.state is CallState.ACTIVE
     world.core.answered.add(call.session or "")
@@ -142,12 +143,89 @@ async def test_without_signalling_it_is_kept_for_what_is_left_of_the_retention()
 
 
 @virtual
-async def test_a_call_that_stays_silent_after_it_was_verified_is_given_up() -> None:
+async def test_a_call_that_stays_silent_after_it_was_verified_is_given_up_like_any_silent_call() -> None:
+    for timeout_s, still_up, over in ((60.0, 59, 2), (10.0, 9, 2), (600.0, 599, 2)):
+        world, call = await back(rtp_timeout_s=timeout_s)
+        world.modified(call, M.RECOVERY)
+        await asyncio.sleep(still_up)
+        world.modified(call, M.MEDIA)
+        assert not call.ended
+        await asyncio.sleep(over)
+        assert call.ended
+        assert (await told(world, "call.lost"))[0]["reason"] == "media_timeout"
+
+
+@virtual
+async def test_a_call_that_may_be_silent_for_ever_may_so_after_a_restart() -> None:
+    world, call = await back(rtp_timeout_s=0)
+    world.modified(call, M.RECOVERY)
+    await asyncio.sleep(3600)
+    assert not call.ended
+    world.media[call.id].emit(FLOWING)
+    await settle()
+    assert len(await told(world, "call.reconnected")) == 1
+    call.hangup()
+    await settle()
+
+
+@virtual
+async def test_a_silent_call_that_is_held_meanwhile_need_not_be_heard() -> None:
     world, call = await back()
     world.modified(call, M.RECOVERY)
-    await asyncio.sleep(SOUND_S + 1)
+    call.on_remote_hold(True)
+    await asyncio.sleep(120)
+    assert not call.ended
+    assert len(await told(world, "call.reconnected")) == 1
+    call.hangup()
+    await settle()
+
+
+@virtual
+async def test_a_silent_call_is_never_given_up_while_signalling_is_down_again() -> None:
+    world, call = await back()
+    world.modified(call, M.RECOVERY)
+    await asyncio.sleep(50)
+    world.account.settled = False
+    await asyncio.sleep(200)
+    assert not call.ended
+    world.account.settled = True
+    await asyncio.sleep(59)
+    assert not call.ended, "the far end has had no time to be heard"
+    world.account.settled = False
+    await asyncio.sleep(290)
+    assert not call.ended
+    await asyncio.sleep(12)
     assert call.ended
-    assert (await told(world, "call.lost"))[0]["reason"] == "media_timeout"
+    assert (await told(world, "call.lost"))[0]["reason"] == "signalling_timeout"
+
+
+@virtual
+async def test_a_call_whose_media_cannot_be_built_again_at_once_is_kept_as_long_as_a_silent_one() -> None:
+    world, call = await back()
+    world.modified(call, M.RECOVERY)
+    for _ in range(2):
+        world.media[call.id].emit(MediaFailed(cause=MediaFailure.ICE))
+        world.modified(call, M.MEDIA)
+        await asyncio.sleep(10)
+    assert call.view().media.state is MediaState.FAILED
+    await asyncio.sleep(39)
+    assert not call.ended
+    world.manager.on_network_moved(frozenset(), forced=True)
+    assert world.core.of("reinvite")[-1] == (call.session, "media")
+    assert call.view().media.state is MediaState.REBUILDING
+    call.hangup()
+    await settle()
+
+
+@virtual
+async def test_a_new_flow_gives_a_silent_call_its_time_again() -> None:
+    world, call = await back()
+    for cause in (M.RECOVERY, M.RECOVERY):
+        world.modified(call, cause)
+        await asyncio.sleep(59)
+        assert not call.ended
+    await asyncio.sleep(2)
+    assert call.ended
 
 
 @virtual
