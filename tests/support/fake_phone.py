@@ -145,6 +145,7 @@ class FakePhone(FakeBridges, FakeDevices, FakeKeypad, FakeStreams):
     # -- PhoneControl
 
     def status(self) -> PhoneStatus:
+        asyncio.get_running_loop()  # as the phone's own: it is not for threads
         return PhoneStatus(
             version="0.1.0",
             node="test",

@@ -21,6 +21,11 @@ async def described(running: Running) -> dict[str, Any]:
     return document
 
 
+async def test_the_events_are_described_beside_it(running: Running) -> None:
+    response = await running.unix().get("/asyncapi.json")
+    assert (response.status_code, response.json()["info"]["version"]) == (200, "0.1.0")
+
+
 async def test_frameworks_own_errors_are_gone_from_the_description(running: Running) -> None:
     text = (await running.unix().get("/openapi.json")).text
     assert "HTTPValidationError" not in text

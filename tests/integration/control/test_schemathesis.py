@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 SEED = 20261121
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(exchange: Exchange) -> Iterator[Phone]:
     """A daemon with a TCP port, whose calls cost nothing."""
     [port] = free_ports(1)
@@ -104,6 +104,12 @@ def judged(phone: Phone, outcome: tuple[int, str]) -> None:
     assert status == 0, words[-20_000:]
     assert "Traceback" not in phone.log, phone.log[-6000:]
     assert phone.http.get("/healthz").status_code == 200
+
+
+def test_a_phone_describes_its_events(served: Phone) -> None:
+    document = served.get("/asyncapi.json")
+    assert document["info"]["version"] == served.get("/v1")["version"]
+    assert "call.answered" in json.dumps(document)
 
 
 def test_the_description_is_kept(served: Phone, tmp_path: Path) -> None:
