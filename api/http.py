@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import h11
+from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -194,6 +195,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 pass  # it is closing already
             self.close_sent = True
         self.loop.call_later(CLOSE_S, self.transport.abort)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As uvicorn's, which takes an upgrade that was refused with an answer for one that nobody answered, and logs
+        an error: anybody could write as many lines as they like."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
 
     def shutdown(self) -> None:
         """The server ends. A peer that has just closed is let go, where uvicorn would close once more and raise."""

@@ -286,7 +286,9 @@ async def test_a_ticket_alone_is_answered_with_itself(running: Running) -> None:
         assert connection.subprotocol == ticket["subprotocol"]
 
 
-async def test_upgrades_pass_the_same_checks_before_they_are_accepted(running: Running) -> None:
+async def test_upgrades_pass_the_same_checks_before_they_are_accepted_and_a_refusal_is_no_error_of_ours(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     token = running.token("read")
     headers = {"Authorization": f"Bearer {token}"}
     assert await refused(running) == (401, "unauthorized")
@@ -296,6 +298,7 @@ async def test_upgrades_pass_the_same_checks_before_they_are_accepted(running: R
     assert await refused(running, f"?token={token}", additional_headers=headers) == (400, "token_in_url")
     assert await refused(running, "?after=x", additional_headers=headers) == (422, "invalid_value")
     assert await refused(running, "/elsewhere", additional_headers=headers) == (404, "not_found")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_rebound_name_cannot_upgrade(running: Running) -> None:
