@@ -1,5 +1,5 @@
-"""Which URLs a caller may have dialled: of bots any for ``admin``, those of ``[api] stream_urls`` for everybody else.
-What is played from a URL is the matter of ``admin``. Pure.
+"""Which URLs a caller may have dialled: of bots any for ``admin``, those of ``[api] stream_urls`` for ``media``. What
+is played from a URL is the matter of ``admin``. Pure.
 
 A pattern is a URL whose host, port and path may hold ``*`` and ``?`` as in a shell; each part is held against its part
 of the URL. Where such a URL leads is looked at, too, when it is dialled (`phoned.urls`).
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
-from api.access import Principal, check_scope
+from api.access import TWILIO, Principal, check_scope
 from api.errors import ProblemError
 from api.schemas import Play
 from phoned.config.stream import SCHEMES, StreamOrder
@@ -20,7 +20,12 @@ from phoned.urls import read_url
 
 
 def permit(caller: Principal, order: StreamOrder, patterns: Iterable[str]) -> None:
-    """Raises `Denied`."""
+    """Raises `ProblemError` for a scope that is too small, `Denied` for a bot that is not listed.
+
+    Whoever has the password of ``[twilio]`` needs no scope: a call with a bot is what Twilio's API is for."""
+    refused = None if caller.id == TWILIO else check_scope(caller, "media")
+    if refused is not None:
+        raise ProblemError(refused)
     if caller.scope == "admin" or any(matches(pattern, order.url) for pattern in patterns):
         return
     raise Denied(

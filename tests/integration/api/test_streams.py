@@ -11,6 +11,7 @@ import pytest
 from api import answers
 from api.ctl import client as ctl
 from phoned.errors import Denied
+from phoned.ids import new_id
 from phoned.store.tokens import Scope
 from tests.integration.api.conftest import Running
 from tests.integration.api.test_phonectl import phonectl
@@ -64,11 +65,26 @@ async def test_who_may_have_which_bot_dialled(
     assert (got.status_code, got.json().get("code")) == (status, code)
 
 
-async def test_a_step_of_a_call_is_held_to_the_same_patterns(running: Running) -> None:
-    client = running.tcp(running.token("call"))
-    for url, status in ((URL, 201), ("wss://elsewhere.example.org/", 403)):
-        body = {"account": "front", "to": "200", "on_answer": [{"stream": {"url": url}}]}
-        assert (await client.post("/v1/calls", json=body)).status_code == status
+@pytest.mark.parametrize(
+    ("scope", "url", "status", "code"),
+    [
+        ("admin", URL, 201, None),
+        ("admin", "wss://elsewhere.example.org/", 201, None),
+        ("call", URL, 403, "insufficient_scope"),
+        ("call", "wss://elsewhere.example.org/", 403, "insufficient_scope"),
+    ],
+)
+async def test_a_bot_in_a_step_of_a_call_needs_the_same_scope(
+    running: Running, scope: Scope, url: str, status: int, code: str | None
+) -> None:
+    client = running.tcp(running.token(scope))
+    body = {"account": "front", "to": "200", "on_answer": [{"stream": {"url": url}}]}
+    for got in (
+        await client.post("/v1/calls", json=body),
+        await client.put(f"/v1/calls/{new_id('call')}", json=body),
+    ):
+        assert (got.status_code, got.json().get("code")) == (status, code)
+    assert len(running.phone.placed) == (2 if status == 201 else 0)
 
 
 async def test_an_address_that_is_refused_is_said(running: Running) -> None:

@@ -10,10 +10,12 @@ import pytest
 from phoned.config.types import Secret
 from phoned.errors import NotRegistered
 from phoned.model import CallState, DtmfRequest, StreamRequest
+from phoned.store.tokens import Scope
 from phoned.twilio import TwilioAccount, call_sid
 from tests.integration.api.conftest import Running
 
 SID, TOKEN = "AC" + "5" * 32, "0123456789abcdef0123456789abcdef"
+SCOPES: tuple[Scope, ...] = ("call", "admin")
 CALLS = f"/2010-04-01/Accounts/{SID}/Calls"
 
 
@@ -191,6 +193,12 @@ class TestBots:
         assert placed.on_answer == (DtmfRequest(digits="1"), StreamRequest(url="wss://bots.example.org/ws"))
         assert told(await client.post(f"{CALLS}.json", data=twiml("other.example.org"))) == (403, 20003)
         assert len(running.phone.placed) == 1
+        # a token has its scope here too
+        by_token = [
+            await running.tcp(running.token(scope)).post(f"{CALLS}.json", data=twiml("bots.example.org"))
+            for scope in SCOPES
+        ]
+        assert [response.status_code for response in by_token] == [403, 201]
 
 
 class TestRate:
