@@ -11,7 +11,7 @@ import typer
 
 from api.ctl import complete, output
 from api.ctl.arguments import AccountName, AnyCall, Call, FromAccount, Json
-from api.ctl.client import ERROR, USAGE, Failure
+from api.ctl.client import ERROR, NOT_ANSWERED, USAGE, Failure
 from api.ctl.follow import follow as following
 from api.ctl.session import Options, app, command, segment, session
 
@@ -76,10 +76,16 @@ def call(
     timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds until nobody answers.")] = 60.0,
     as_json: Json = False,
 ) -> None:
-    """Call somebody. With --wait, exit code 6 says that the call was refused, 8 that nobody answered."""
+    """Call somebody. With --wait, exit code 6 says that it was refused or that nobody answered in time."""
     on = session(context, as_json)
     body = {"account": on.only_account(account), "to": to, "wait": wait, "timeout_s": timeout}
-    on.show(on.client.post("/v1/calls", body, timeout_s=timeout + 15.0), lambda view: output.calls([view]))
+    try:
+        placed = on.client.post("/v1/calls", body, timeout_s=timeout + 15.0)
+    except Failure as failure:
+        if failure.problem is not None and failure.problem["code"] == "deadline_exceeded":
+            failure.code = NOT_ANSWERED  # the far end did not answer; the daemon did
+        raise
+    on.show(placed, lambda view: output.calls([view]))
 
 
 @command("calls")

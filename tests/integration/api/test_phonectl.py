@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -14,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.ctl import client as ctl
+from api.ctl.client import Client, Failure, Target
 from api.ctl.whole import app
 from phoned import errors
 from phoned.model import AccountState
@@ -147,9 +150,21 @@ async def test_exit_6_when_the_call_was_refused(running: Running) -> None:
     assert done.out == ""
 
 
-async def test_exit_8_when_nobody_answered(running: Running) -> None:
-    done = await phonectl(running, "call", "200", "--wait", "answered", "--timeout", "1")
-    assert done.code == ctl.TIMEOUT
+async def test_exit_6_when_nobody_answered(running: Running) -> None:
+    done = await phonectl(running, "call", "200", "--wait", "answered", "--timeout", "1", "--json")
+    assert done.code == ctl.NOT_ANSWERED
+    assert done.out == ""
+    assert "deadline_exceeded" in done.err
+
+
+async def test_exit_8_when_the_daemon_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "api.sock"))
+        silent.listen()
+        client = Client(Target(socket=str(tmp_path / "api.sock")), timeout_s=0.05)
+        with contextlib.closing(client), pytest.raises(Failure) as ended:
+            client.get("/v1/status")
+    assert ended.value.code == ctl.TIMEOUT
 
 
 async def test_exit_3_without_a_daemon(tmp_path: Path) -> None:
