@@ -108,7 +108,7 @@ async def reload(api: Api) -> Response:
     return answer(await api.phone.reload())
 
 
-@router.post("/v1/doctor", response_model=answers.Doctor, tags=["system"])
+@router.post("/v1/doctor", response_model=answers.Doctor, tags=["system"], responses=problems("wrong_state"))
 async def doctor(api: Api) -> Response:
     """Look at everything that a call needs and name what is broken, with its fix: what `phoned doctor` does, by the
     phone itself and of what it goes by. Takes seconds, at most about a minute; disturbs no call and no registration.

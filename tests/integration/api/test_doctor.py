@@ -48,6 +48,8 @@ async def test_a_second_examination_is_a_conflict(running: Running) -> None:
     assert (answer.status_code, answer.json()["detail"]) == (409, "an examination runs already")
     running.phone.refusal = WrongState("an examination runs already", state="examining", allowed_in=("idle",))
     assert (await phonectl(running, "doctor")).code == ctl.WRONG_STATE
+    description = (await running.unix().get("/openapi.json")).json()
+    assert "409" in description["paths"]["/v1/doctor"]["post"]["responses"]
 
 
 @pytest.mark.parametrize(
