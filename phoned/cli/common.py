@@ -20,6 +20,21 @@ ConfigOption = Annotated[
     ),
 ]
 
+UnusedConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Checked, and otherwise without effect: this brings a configuration of its own.",
+    ),
+]
+
+
+def check_unused(path: Path | None) -> None:
+    """Refuse a file that was named although nothing of it will be used. Raises `ConfigError`."""
+    if path is not None:
+        load(path)
+
 
 def fail(*lines: str, status: int = 1) -> int:
     """Say what is wrong on stderr; returns the exit status."""

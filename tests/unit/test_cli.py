@@ -80,6 +80,17 @@ def test_version_and_help(phoned: Phoned) -> None:
     assert phoned("run", "--no-such-option").status == 2
 
 
+@pytest.mark.parametrize("command", ["demo", "sandbox"])
+def test_a_configuration_that_a_command_has_no_use_for_is_looked_at_all_the_same(
+    phoned: Phoned, config: Path, command: str
+) -> None:
+    config.write_text(config.read_text().replace("aor", "aro"))
+    refused = phoned(command, "--config", str(config))
+    assert (refused.status, refused.out) == (78, "")
+    assert "aor" in refused.err
+    assert "without effect" in phoned(command, "--help").out
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['phoned', '--help']\n"
