@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from phoned.config.stream import SCHEMES
 from phoned.errors import Denied, InvalidValue, PhonedError
@@ -131,14 +131,15 @@ class BotDialer:
             status = refused.response.status_code
             final = 400 <= status < 500 and status not in AGAIN
             raise Lost(f"the bot answers the upgrade with HTTP {status}", final=final) from None
-        except InvalidHandshake:
-            raise Lost("the bot's answer is no WebSocket upgrade") from None
-        except ssl.SSLCertVerificationError as error:
+        except ssl.SSLCertVerificationError as error:  # an OSError and a ValueError
             raise Lost(f"the bot's certificate: {error.verify_message}", final=True) from None
-        except ValueError:  # what websockets says of a redirect
-            raise Lost("the bot answers with a redirect: give the URL that it leads to", final=True) from None
         except OSError as error:
             raise Lost(f"no connection to the bot: {error.strerror or type(error).__name__}") from None
+        except (WebSocketException, ValueError) as error:
+            # websockets looks where a redirect leads before it refuses to follow, and has another error for each place
+            if isinstance(error.__context__, InvalidStatus):
+                raise Lost("the bot answers with a redirect: give the URL that it leads to", final=True) from None
+            raise Lost("the bot's answer is no WebSocket upgrade") from None
 
     async def _dial(self, request: StreamRequest, deadline_s: float) -> ClientConnection:
         destination = read_url(request.url, SCHEMES)
