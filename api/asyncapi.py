@@ -110,7 +110,7 @@ EVENTS: dict[str, Fields] = {
     "stream.connecting": {},
     "stream.started": {},
     "stream.mark": _needs(name=str, played=bool),
-    "stream.overflow": _needs(direction=Literal["from_bot", "to_bot"], dropped_ms=Count),
+    "stream.overflow": _needs(direction=Literal["from_bot", "to_bot"], dropped_ms=Count, dropped_marks=Count),
     "stream.reconnecting": _needs(n=Annotated[int, Field(ge=1)], next_in_s=Seconds, detail=str),
     "stream.stopped": _needs(detail=str),
     "stream.failed": _needs(detail=str),

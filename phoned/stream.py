@@ -9,6 +9,13 @@ from typing import Protocol, Self
 
 from phoned.model import CallView, Frame, StreamRequest, StreamView
 
+MAX_QUEUED = 8 * 1024 * 1024
+"""Bytes that a port's queue holds: 8.7 minutes at 8 kHz, 2.9 at 24 kHz."""
+MIN_FRAME = 8000 // 50 * 2
+"""Bytes of 20 ms at the lowest rate that a port has."""
+MAX_MARKS = -(-MAX_QUEUED // MIN_FRAME) + 1
+"""Marks that wait to be reached: one behind each 20 ms of a full queue, and one behind those that are being said."""
+
 
 class AudioPort(Protocol):
     """A call's audio in the hands of a program, which may run in a thread with a loop of its own. PCM is mono int16,
@@ -32,7 +39,7 @@ class AudioPort(Protocol):
 
     def mark(self) -> asyncio.Future[bool]:
         """Done when all that was queued before has been played (True), at once when nothing is queued, and when it was
-        cleared or the call ended (False)."""
+        cleared or the call ended (False). Raises `AtCapacity` when `MAX_MARKS` wait."""
         ...
 
     def clear(self) -> None:

@@ -9,9 +9,10 @@ program holds (`phoned.stream.AudioPort`), `Plug` what the audio graph does.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self, TypeVar
 
 import numpy as np
@@ -19,13 +20,10 @@ import numpy as np
 from phoned.errors import AtCapacity, InvalidValue
 from phoned.media.codecs.resample import RATES, Resampler
 from phoned.model import Frame
+from phoned.stream import MAX_MARKS, MAX_QUEUED
 
 HEARD_FRAMES = 100
 """Frames that wait for a program that is busy: 2 s."""
-MAX_QUEUED = 8 * 1024 * 1024
-"""Bytes of the queue: 8.7 minutes at 8 kHz, 2.9 at 24 kHz."""
-MAX_MARKS = 4096
-"""Marks that wait to be reached."""
 BEGIN_MS = 40
 """How much is gathered before a beginning is said, against packets that come unevenly."""
 PATIENCE = 2
@@ -267,27 +265,28 @@ class Plug:
         self._port.hear(Frame(heard, said))
 
 
-def _settle_all(futures: list[asyncio.Future[bool]], value: bool) -> None:
-    for future in futures:
-        _settle(future, value)
-
-
 def _settle(future: asyncio.Future[T], value: T) -> None:
-    """Give a future its result, in its own loop."""
+    _settle_all([future], value)
 
-    def settle() -> None:
+
+def _settle_all(futures: list[asyncio.Future[T]], value: T) -> None:
+    """Give futures their result, in their order, each in its own loop. A full queue has many: no work for each of them
+    but the result."""
+    try:
+        here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    for loop, group in itertools.groupby(futures, asyncio.Future.get_loop):
+        if loop is here:
+            _set_all(group, value)
+            continue
+        try:
+            loop.call_soon_threadsafe(_set_all, list(group), value)
+        except RuntimeError:
+            pass  # that loop is closed: nobody waits
+
+
+def _set_all(futures: Iterable[asyncio.Future[T]], value: T) -> None:
+    for future in futures:
         if not future.done():
             future.set_result(value)
-
-    loop = future.get_loop()
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
-        settle()
-        return
-    try:
-        loop.call_soon_threadsafe(settle)
-    except RuntimeError:
-        pass  # that loop is closed: nobody waits

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import chain
 
 from phoned.errors import AtCapacity, PhonedError
 from phoned.events import EventBus
 from phoned.model import CallState, CallView, Frame, StreamRequest, StreamState, StreamView
 from phoned.service import PhoneControl
+from phoned.services.streams.bot import MAX_NEWS, Bot
 from phoned.services.streams.config import Timing
 from phoned.services.streams.pace import Bucket
 from phoned.services.streams.protocol import (
@@ -36,8 +37,10 @@ from phoned.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-MAX_NEWS = 8192
-"""What may wait to be told to a bot that does not read, beside sound."""
+NEWS_A_FRAME = 512
+"""Of the marks that were reached: a clear of the longest queue is told within a second or two."""
+STRIDE = 32
+"""Messages after which others have their turn: a socket with room for more does not wait by itself."""
 READ_RATE, READ_BURST = 1024 * 1024, 8 * 1024 * 1024
 """Bytes that are read of a bot: twenty times what it can say. One that sends more has to wait."""
 MESSAGE_COST = 512
@@ -52,29 +55,6 @@ OVERFLOW_S = 5.0
 
 Dial = Callable[[StreamRequest, float], Awaitable[Socket]]
 """Raises `Lost`."""
-
-
-class _Bot:
-    """One connection."""
-
-    def __init__(self, socket: Socket, protocol: StreamProtocol) -> None:
-        self.socket = socket
-        self.protocol = protocol
-        self.news: deque[Callable[[], list[Message]]] = deque()
-
-    def tell(self, news: Callable[[], list[Message]]) -> None:
-        """Say it with the next frame. A bot that lets too much wait is left."""
-        if len(self.news) >= MAX_NEWS:
-            self.socket.abort()
-        else:
-            self.news.append(news)
-
-    def take_news(self) -> list[Message]:
-        """What waits, in its order."""
-        messages: list[Message] = []
-        while self.news:
-            messages += self.news.popleft()()
-        return messages
 
 
 class Link:
@@ -108,7 +88,7 @@ class Link:
         self._tasks = Tasks(info.id, self._on_crash)
         self._pumping: asyncio.Task[None] | None = None
         self._living: asyncio.Task[None] | None = None
-        self._bot: _Bot | None = None
+        self._bot: Bot | None = None
         self._began_at: float | None = None
         self._state: StreamState = "connecting"
         self._detail: str | None = None
@@ -116,8 +96,9 @@ class Link:
         self._missed_ms = 0
         self._decided = False
         self._outcome: tuple[StreamState, str] = ("stopped", "the call ended")
-        self._marks = Bucket(MARK_RATE, MARK_BURST)
-        self._overflow_at = {"from_bot": -OVERFLOW_S, "to_bot": -OVERFLOW_S}
+        self._mark_events = Bucket(MARK_RATE, MARK_BURST)
+        self._overflow_at: dict[str, float] = {}
+        self._dropped_marks = 0
 
     # -- the link as others see it
 
@@ -200,20 +181,20 @@ class Link:
             await self._farewell(bot, ended)
         self._finish(tell=ended)
 
-    async def _tell(self, bot: _Bot, frame: Frame) -> None:
-        messages = bot.take_news()
+    async def _tell(self, bot: Bot, frame: Frame) -> None:
         missed_ms = self._port.missed_ms - self._missed_ms
         self._missed_ms += missed_ms
-        for sound, track in ((frame.heard, "inbound"), (frame.said, "outbound")):
-            if sound is not None:
-                messages += bot.protocol.skipped(missed_ms, track) if missed_ms else []  # type: ignore[arg-type]
-                messages += bot.protocol.audio(sound, track)  # type: ignore[arg-type]
         if missed_ms:
-            self._overflow("to_bot", missed_ms)
+            self._overflow("to_bot", dropped_ms=missed_ms)
         async with asyncio.timeout(self._timing.send_s):
-            for message in messages:
-                await bot.socket.send(message)
+            await _send(bot, chain(self._news(bot, NEWS_A_FRAME), _sound(bot, frame, missed_ms)))
         self._sent_ms += FRAME_MS
+
+    def _news(self, bot: Bot, most: int) -> Iterator[Message]:
+        for told in bot.news(most):
+            if told.name is not None and self._mark_events.try_take(1, asyncio.get_running_loop().time()):
+                self._publish("stream.mark", name=told.name, played=told.played)
+            yield from told.messages
 
     def _call_ended(self) -> bool:
         """Otherwise another process takes it up, and dials again."""
@@ -222,12 +203,16 @@ class Link:
         except PhonedError:
             return True
 
-    async def _farewell(self, bot: _Bot, ended: bool) -> None:
+    async def _farewell(self, bot: Bot, ended: bool) -> None:
         try:
+            if ended:
+                async with asyncio.timeout(self._timing.send_s):
+                    for _ in range(0, MAX_NEWS, NEWS_A_FRAME):  # a bot that reads gets all of it
+                        async with asyncio.timeout(self._timing.farewell_s):
+                            await _send(bot, self._news(bot, NEWS_A_FRAME))
             async with asyncio.timeout(self._timing.farewell_s):
                 if ended:
-                    for message in (*bot.take_news(), *bot.protocol.stop()):
-                        await bot.socket.send(message)
+                    await _send(bot, bot.protocol.stop())
                 await bot.socket.close(NORMAL if ended else SERVICE_RESTART)
         except (Lost, TimeoutError):
             bot.socket.abort()
@@ -289,7 +274,7 @@ class Link:
             socket = await self._dial(self.request, deadline_s)
         except Lost as lost:
             return lost
-        bot = _Bot(socket, self._protocol())
+        bot = Bot(socket, self._protocol())
         try:
             async with asyncio.timeout(self._timing.send_s):
                 for message in bot.protocol.start(self._info):
@@ -326,7 +311,7 @@ class Link:
 
     # -- from the bot
 
-    async def _read(self, bot: _Bot) -> None:
+    async def _read(self, bot: Bot) -> None:
         pace, loop = Bucket(READ_RATE, READ_BURST), asyncio.get_running_loop()
         while True:
             message = await bot.socket.receive()
@@ -338,36 +323,32 @@ class Link:
             for action in actions:
                 self._do(bot, action)
 
-    def _do(self, bot: _Bot, action: Action) -> None:
+    def _do(self, bot: Bot, action: Action) -> None:
         match action:
             case Play(pcm=pcm):
                 taken = self._port.write(pcm)
                 if taken < len(pcm):
-                    self._overflow("from_bot", (len(pcm) - taken) // (self._port.rate // 500))
+                    self._overflow("from_bot", dropped_ms=(len(pcm) - taken) // (self._port.rate // 500))
             case Mark(name=name):
                 try:
-                    mark = self._port.mark()
-                except AtCapacity as error:
-                    log.debug("%s: a mark is lost: %s", self._id, error.detail)
-                    return
-                mark.add_done_callback(lambda reached: self._reached(bot, name, reached.result()))
+                    bot.mark(name, self._port.mark)
+                except AtCapacity:
+                    self._dropped_marks += 1
+                    if self._overflow("from_bot", dropped_marks=self._dropped_marks):
+                        self._dropped_marks = 0
             case Clear():
                 self._port.clear()
-                # after the marks, which are on their way
-                asyncio.get_running_loop().call_soon(bot.tell, bot.protocol.cleared)
+                bot.cleared()
 
-    def _reached(self, bot: _Bot, name: str, played: bool) -> None:
-        if self._bot is not bot:
-            return
-        bot.tell(lambda: bot.protocol.played(name))
-        if self._marks.try_take(1, asyncio.get_running_loop().time()):
-            self._publish("stream.mark", name=name, played=played)
-
-    def _overflow(self, direction: str, dropped_ms: int) -> None:
+    def _overflow(self, direction: str, *, dropped_ms: int = 0, dropped_marks: int = 0) -> bool:
+        """Tell it, now and then."""
+        what = "marks" if dropped_marks else direction
         now = asyncio.get_running_loop().time()
-        if now - self._overflow_at[direction] >= OVERFLOW_S:
-            self._overflow_at[direction] = now
-            self._publish("stream.overflow", direction=direction, dropped_ms=dropped_ms)
+        if now - self._overflow_at.get(what, -OVERFLOW_S) < OVERFLOW_S:
+            return False
+        self._overflow_at[what] = now
+        self._publish("stream.overflow", direction=direction, dropped_ms=dropped_ms, dropped_marks=dropped_marks)
+        return True
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         """A bug of ours: the bot goes, and the call does what it does without one."""
@@ -379,3 +360,18 @@ class Link:
         await self._give_up("failed", "a fault of ours")
         if self._pumping is None or self._pumping.done():
             self._finish()
+
+
+def _sound(bot: Bot, frame: Frame, missed_ms: int) -> Iterator[Message]:
+    for sound, track in ((frame.heard, "inbound"), (frame.said, "outbound")):
+        if sound is not None:
+            if missed_ms:
+                yield from bot.protocol.skipped(missed_ms, track)  # type: ignore[arg-type]
+            yield from bot.protocol.audio(sound, track)  # type: ignore[arg-type]
+
+
+async def _send(bot: Bot, messages: Iterable[Message]) -> None:
+    for number, message in enumerate(messages, 1):
+        await bot.socket.send(message)
+        if not number % STRIDE:
+            await asyncio.sleep(0)

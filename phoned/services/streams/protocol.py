@@ -9,7 +9,8 @@ PCM is mono int16, native endian, at `rate`.
 
 A text (``str``) goes out as a text message, ``bytes`` as a binary one. Each mark that was handed out comes back
 exactly once by `played`, in its order: when what stood before it has been played, at once when nothing is queued, and
-all of them when the queue is cleared, before `cleared` is called.
+all of them when the queue is cleared, before `cleared` is called. As many may wait as a full queue has frames of 20 ms
+(`phoned.stream.MAX_MARKS`); what is beyond is refused, as sound is, and told by ``stream.overflow``.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ import threading
 import numpy as np
 import pytest
 
-from phoned.audio.port import BEGIN_MS, HEARD_FRAMES, MAX_MARKS, MAX_QUEUED, AudioPort
+from phoned.audio.port import BEGIN_MS, HEARD_FRAMES, AudioPort
 from phoned.errors import AtCapacity, InvalidValue
 from phoned.model import Frame
+from phoned.stream import MAX_MARKS, MAX_QUEUED
+from tests.support.calls import virtual
 
 RATES = (8000, 16000, 24000, 48000)
 TICK = 320
@@ -189,13 +191,26 @@ async def test_clearing_leaves_at_most_the_frame_being_said_and_reports_all_mark
     assert not any(said(port, 6))  # nothing old comes with what is new
 
 
-async def test_marks_are_bounded_and_all_are_reached() -> None:
+@virtual
+async def test_each_20_ms_of_a_full_queue_may_have_a_mark_and_all_are_reached_in_their_order() -> None:
     port = port_of()
-    port.write(pcm(1, 20))
-    marks = [port.mark() for _ in range(MAX_MARKS)]
+    piece = pcm(1, 20)
+    port.write(piece)
+    ticks(port, 1)
+    marks = [port.mark()]  # behind what is being said
+    while port.write(piece):
+        marks.append(port.mark())
+    assert len(marks) == MAX_MARKS
     with pytest.raises(AtCapacity):
         port.mark()
-    ticks(port, 2)
+    ticks(port, 1)
+    assert [mark.done() for mark in marks[:2]] == [True, False]
+    ticks(port, 1000)
+    assert [mark.done() for mark in marks[1000:1002]] == [True, False]
+    ticks(port, MAX_MARKS - 1002)
+    assert port.queued_ms == 0
+    assert [mark.done() for mark in marks].count(False) == 1
+    ticks(port, 1)
     assert all(mark.result() for mark in marks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from typing import Any, Literal
 
@@ -11,11 +12,13 @@ import pytest
 from phoned.audio.port import AudioPort
 from phoned.events import Event, EventBus, MemoryEventLog
 from phoned.model import CallState, CallView, OnClose, StreamRequest
+from phoned.services.streams.bot import MAX_NAMES, MAX_NEWS
 from phoned.services.streams.config import Timing
-from phoned.services.streams.link import MAX_NEWS, Link
+from phoned.services.streams.link import Link
 from phoned.services.streams.protocol import StreamInfo
 from phoned.services.streams.protocols import new_protocol
 from phoned.services.streams.socket import Lost
+from phoned.stream import MAX_MARKS
 from tests.support.calls import virtual
 from tests.support.fake_phone import FakePhone
 
@@ -303,6 +306,73 @@ async def test_marks_and_clear_come_back_in_their_order() -> None:
     assert ["a" in mark.split("name")[1] for mark in marks] == [True, False]
     told = [event.data for event in await world.events() if event.type == "stream.mark"]
     assert [(data["name"], data["played"]) for data in told] == [("a", False), ("b", False)]
+
+
+def mark(name: str) -> str:
+    return f'{{"event":"mark","streamSid":"{SID}","mark":{{"name":"{name}"}}}}'
+
+
+def marks_of(line: Line) -> list[str]:
+    return [json.loads(said)["mark"]["name"] for said in line.said if '"mark"' in str(said)]
+
+
+@virtual
+async def test_as_many_marks_as_a_full_queue_has_come_back_once_in_their_order_and_one_too_many_is_told() -> None:
+    world = World()
+    await world.begin()
+    line = world.lines[0]
+    line.come(media(480))
+    for number in range(MAX_MARKS + 1):
+        line.come(mark(str(number)))
+    await asyncio.sleep(60)
+    [overflow] = [event.data for event in await world.events() if event.type == "stream.overflow"]
+    assert (overflow["direction"], overflow["dropped_ms"], overflow["dropped_marks"]) == ("from_bot", 0, 1)
+    line.come(f'{{"event":"clear","streamSid":"{SID}"}}')
+    line.come(mark("new"))
+    await settle()
+    await world.tick()
+    assert 100 < len(marks_of(line)) < 1000, "no more at once than others can wait for"
+    await world.tick(99)
+    assert marks_of(line) == [*map(str, range(MAX_MARKS)), "new"]
+    assert line.closed is None
+
+
+@virtual
+async def test_marks_that_wait_at_the_end_of_the_call_are_told_before_it() -> None:
+    world = World()
+    await world.begin()
+    line = world.lines[0]
+    line.come(media(48_000))
+    names = [str(number) for number in range(1500)]
+    for name in names:
+        line.come(mark(name))
+    await settle()
+    await world.phone.hangup(world.call)
+    world.port.close()
+    await settle()
+    assert marks_of(line) == names
+    assert '"stop"' in str(line.said[-1])
+    assert line.closed == 1000
+
+
+@virtual
+async def test_a_flood_of_marks_with_long_names_is_refused_and_told_now_and_then() -> None:
+    world = World()
+    await world.begin()
+    line = world.lines[0]
+    line.come(media(48_000))
+    for _ in range(4500):
+        line.come(mark("x" * 4096))
+    await asyncio.sleep(60)
+    told = [event.data["dropped_marks"] for event in await world.events() if event.type == "stream.overflow"]
+    assert told[0] == 1
+    assert 2 <= len(told) <= 5
+    assert sum(told) <= 4500 - MAX_NAMES // 4096
+    await world.tick(2)
+    assert len(marks_of(line)) == 0
+    world.port.clear()
+    await world.tick(10)
+    assert len(marks_of(line)) == MAX_NAMES // 4096
 
 
 @virtual
