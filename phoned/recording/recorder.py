@@ -2,7 +2,7 @@
 
 Owns the file from its creation as ``name.wav.part`` to its final name. The 20 ms clock only appends to a list; half
 seconds of sound are encoded and written by the writer thread, through a bounded number of jobs. So a crash loses less
-than a second, a slow disk costs a marked gap, and a full disk ends the recording, never the call.
+than a second, a slow disk costs a marked gap of silence, and a full disk ends the recording, never the call.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from phoned.recording.tapes import PART, OpusTape, Tape, WavTape
 CHUNK_FRAMES = 25
 MAX_JOBS = 20
 """Chunks that may wait for the disk: ten seconds."""
+SILENCE_FRAMES = 500
+"""Silence that one job writes for what was dropped: ten seconds, so that other recordings have their turn."""
+PIECE_FRAMES = 50
+"""Of that, so much is made and written at once."""
 GAP_FRAMES = 10
 """The far end missing for 200 ms is a gap; less is jitter."""
 MAX_GAPS = 1000
@@ -80,6 +84,10 @@ class Recorder:
         self._frames = 0
         self._heard = False
         self._missing = 0
+        self._dropped = 0
+        """Frames that the disk had no room for, and whose silence is still to be written."""
+        self._disk_gap_at: int | None = None
+        """The frame since which the disk takes none."""
         self._gaps: list[tuple[float, float]] = []
         self._failed = ""
         self._finished = False
@@ -162,15 +170,28 @@ class Recorder:
     def _flush(self, *, forced: bool = False) -> None:
         near, self._near = self._near, []
         far, self._far = self._far, []
-        if not near or self._failed:
+        if self._failed:
             return
-        if self._jobs >= MAX_JOBS and not forced:
-            # the disk does not keep up: this half second is lost, and said so
-            self._frames -= len(near)
-            self._mark(self._frames / 50, self._frames / 50, "disk")
+        while self._dropped > SILENCE_FRAMES and (forced or self._jobs < MAX_JOBS):
+            self._submit(SILENCE_FRAMES, [], [])
+            self._dropped -= SILENCE_FRAMES
+        if not forced and (self._jobs >= MAX_JOBS or self._dropped > SILENCE_FRAMES):
+            # the disk does not keep up: this half second will be silence, and said so
+            if self._disk_gap_at is None:
+                self._disk_gap_at = self._frames - len(near)
+            self._dropped += len(near)
             return
+        if near or self._dropped:
+            self._submit(self._dropped, near, far)
+            self._dropped = 0
+        if self._disk_gap_at is not None:
+            self._mark(self._disk_gap_at / 50, (self._frames - len(near)) / 50, "disk")
+            self._disk_gap_at = None
+
+    def _submit(self, silence: int, near: list[bytes], far: list[bytes]) -> None:
         self._jobs += 1
-        self._loop.run_in_executor(self._writer, self._append, near, far).add_done_callback(self._appended)
+        job = self._loop.run_in_executor(self._writer, self._append, silence, near, far)
+        job.add_done_callback(self._appended)
 
     def _appended(self, future: asyncio.Future[None]) -> None:
         self._jobs -= 1
@@ -196,14 +217,19 @@ class Recorder:
         finally:
             os.close(directory)
 
-    def _append(self, near: list[bytes], far: list[bytes]) -> None:
+    def _append(self, silence: int, near: list[bytes], far: list[bytes]) -> None:
+        """``silence``: frames of it that stand before these."""
         if self._fd < 0:
             return  # it has failed before this one's turn
         self._chunks += 1
         try:
-            if not self._chunks % FLOOR_CHUNKS:
+            if silence or not self._chunks % FLOOR_CHUNKS:
                 self._floor.check(self._fd)
-            self.tape.append(near, far)
+            for done in range(0, silence, PIECE_FRAMES):
+                nothing = [self._silence] * min(PIECE_FRAMES, silence - done)
+                self.tape.append(nothing, nothing)
+            if near:
+                self.tape.append(near, far)
         except BaseException:
             with suppress(OSError):
                 self._close(self.tape.salvage)
