@@ -297,8 +297,8 @@ class Account:
         """A flow is gone: what was to follow it does."""
         if self._flows.drop(tracked):
             self._watch.stop()
-        if self._gate.gave_up or (self.desired == "unregistered" and not self._calls_up()):
-            return
+        if self._gate.gave_up if self.desired == "registered" else not self._calls_up():
+            return  # nothing is tried any more
         if tracked.answer_by is None and tracked.registered is None and self._gate.gate in (Gate.AUTH, Gate.THROTTLED):
             return  # a server that told us to come back later closed the socket meanwhile
         self._failed(cause, detail)

@@ -70,8 +70,7 @@ class AccountGate:
             self._probe_slowly()
             return
         if self._backoff.exhausted:
-            self.gave_up = True
-            self._news.tell("account.gave_up")
+            self._give_up()
             return
         delay_s = self._backoff.next_delay_s(call_up=calls_up > 0)
         self._hopped = elsewhere and not self._hopped
@@ -95,6 +94,14 @@ class AccountGate:
             self._throttle(self._uniform(*TOO_MANY_CONTACTS_S))
         else:
             self.failed(cause, calls_up=calls_up, elsewhere=False)
+
+    def _give_up(self) -> None:
+        """Told once. The plan tries no more for an account that is wanted; what is tried for the calls of one that is
+        not goes on as slowly as the back-off gets."""
+        self._shut(Gate.BACKOFF, self._backoff.cap_s)
+        if not self.gave_up:
+            self.gave_up = True
+            self._news.tell("account.gave_up")
 
     def _probe_slowly(self) -> None:
         self._shut(Gate.AUTH, self._auth_probe_s)

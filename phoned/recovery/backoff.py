@@ -49,6 +49,11 @@ class Backoff:
         """True when the limit of attempts is reached."""
         return 0 < self._schedule.max_attempts <= self.failures
 
+    @property
+    def cap_s(self) -> float:
+        """The longest delay there is."""
+        return self._schedule.cap_s
+
     def reset(self) -> None:
         """Start over: the account is well."""
         self.failures = 0

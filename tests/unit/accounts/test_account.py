@@ -274,6 +274,27 @@ async def test_a_limit_of_attempts_ends_with_gave_up_and_retry_begins_again() ->
     assert world.state() is S.ONLINE
 
 
+@pytest.mark.parametrize("accepts", [False, True])
+@virtual
+async def test_beyond_the_limit_the_calls_of_an_account_that_is_off_are_served_slowly_and_it_is_told_once(
+    accepts: bool,
+) -> None:
+    world = World(schedule=Schedule(kind="uniform", base_s=0.5, cap_s=5, max_attempts=30))
+    await world.online()
+    world.listener.calls = 1
+    world.account.want_unregistered()
+    world.account.on_event(Unregistered(account="a", flow=1))
+    world.dialer.always = None if accepts else FlowError(Cause.REFUSED, "nobody there")
+    for _ in range(4000):  # whoever is let in is thrown out at once
+        world.flow.die(Cause.CLOSED)
+        await asyncio.sleep(0.05)
+    gaps = [b - a for a, b in zip(world.dialer.dialled_at[1:], world.dialer.dialled_at[2:], strict=False)]
+    assert 40 < len(gaps) < 70
+    assert all(gap >= 5 for gap in gaps[30:])
+    assert (await world.types()).count("account.gave_up") == 1
+    assert world.state() is S.OFF
+
+
 @pytest.mark.behaviour("W29")
 @pytest.mark.behaviour("P5")
 @pytest.mark.behaviour("P7")
