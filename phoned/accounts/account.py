@@ -288,7 +288,7 @@ class Account:
         if event.cause == "timeout":
             tracked.answer_by = self._now()
             return
-        tracked.answer_by, tracked.registered = None, None
+        tracked.refused()
         if tracked is not self._flows.in_use:
             self._close_flow(tracked)
         self._losses.refused(tracked, event)
@@ -384,7 +384,7 @@ class Account:
             self._welcome(self._flows.in_use, never_left=before is S.SUSPECT or before is S.ONLINE)
 
     def _welcome(self, tracked: TrackedFlow, *, never_left: bool) -> None:
-        """A flow was registered for the first time: say so, and watch over it."""
+        """A flow was registered, for the first time or again after a refusal: say so, and watch over it."""
         tracked.welcomed = True
         self._gate.well()
         self._proxies.succeeded()

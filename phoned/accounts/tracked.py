@@ -28,7 +28,7 @@ class TrackedFlow:
         self.answer_by: float | None = None
         self.refresh_at: float | None = None
         self.welcomed = False
-        """Its registration was announced."""
+        """Its registration was announced, and was not refused since."""
         self.stable: asyncio.TimerHandle | None = None
         self._suspect: Cause | None = None
         self._suspected_at = 0.0
@@ -66,6 +66,11 @@ class TrackedFlow:
         """Refresh the binding at that time, or when ``policy`` says so, unless it is to be done before that."""
         if self.registered is not None and self.refresh_at is not None:
             self.refresh_at = min(self.refresh_at, now + refresh_in_s(policy, self.registered) if at is None else at)
+
+    def refused(self) -> None:
+        """No binding points to it. If one does again, that is news, and the back-off waits until it has lasted."""
+        self.answer_by, self.registered, self.welcomed = None, None, False
+        self.end()
 
     def end(self) -> None:
         """It is of no use any more."""

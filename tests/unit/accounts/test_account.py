@@ -252,6 +252,44 @@ async def test_a_server_error_is_retried_on_the_living_socket() -> None:
     assert world.account.state is S.ONLINE
 
 
+@pytest.mark.behaviour("W15")
+@virtual
+async def test_a_refresh_that_was_refused_and_then_granted_is_news_and_the_account_is_well_again() -> None:
+    world = World()
+    await world.online()
+    for _ in range(3):
+        await asyncio.sleep(60)
+        world.refused(status=500)
+        await asyncio.sleep(0.1)
+        world.registered()
+        assert world.state() is S.ONLINE
+        assert world.account.view().registration.last_error is None
+    assert (await world.types())[1:] == [
+        "account.registration_failed",
+        "account.reconnecting",
+        "account.registered",
+        "account.reconnected",
+    ] * 3
+    assert world.listener.heard == ["registered"] * 4
+    told = [event.data for event in await world.events() if event.type == "account.reconnecting"]
+    assert [(each["n"], each["next_in_s"]) for each in told] == [(1, 0)] * 3
+    assert (len(world.dialer.flows), world.flow.is_open) == (1, True)
+
+
+@pytest.mark.behaviour("F7")
+@virtual
+async def test_a_refusal_within_ten_seconds_keeps_the_back_off_from_starting_over() -> None:
+    world = World()
+    await world.online()
+    for _ in range(3):
+        await asyncio.sleep(8)
+        world.refused(status=500)
+        await asyncio.sleep(3)
+        world.registered()
+    told = [event.data for event in await world.events() if event.type == "account.reconnecting"]
+    assert [each["next_in_s"] for each in told] == [0, 1, 2]
+
+
 @pytest.mark.behaviour("P2")
 @pytest.mark.behaviour("P4")
 @pytest.mark.behaviour("P10")
