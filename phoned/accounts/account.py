@@ -15,6 +15,7 @@ from typing import Literal
 
 from phoned.accounts import figures
 from phoned.accounts.alarm import Alarm
+from phoned.accounts.dialling import Dialling
 from phoned.accounts.gate import AccountGate
 from phoned.accounts.losses import Losses
 from phoned.accounts.mailbox import Mailbox
@@ -63,7 +64,6 @@ class Account:
         self.desired: Literal["registered", "unregistered"] = "unregistered"
         self._policy = policy
         self._signaling = signaling
-        self._dialer = dialer
         self._listener = listener
         self._clock = clock
         self._tasks = Tasks(f"account-{account_id}", self._on_crash)
@@ -84,7 +84,9 @@ class Account:
             calls_up=self._calls_up,
             now=self._now,
         )
-        self._dialling: asyncio.Task[None] | None = None
+        self._dialling = Dialling(
+            self._tasks, dialer, signaling, on_flow=self._on_dialled, on_failed=self._on_dial_failed
+        )
         self._watch = FlowWatch(self._tasks, policy)
         self._alarm = Alarm()
         self._unregister_by: float | None = None
@@ -141,7 +143,7 @@ class Account:
         self._watch.change(policy)
         self._proxies.change(**policy.proxies)
         if moved := old.ways != policy.ways:
-            self._cancel_dial()
+            self._dialling.cancel()
         for tracked in self._flows.change(old, policy, self._now(), register=register):
             self._close_flow(tracked)
         if moved or register:
@@ -198,7 +200,7 @@ class Account:
         """True while there is a flow in use and it is not about to be replaced. An account that is off keeps one for
         the calls that are up."""
         good = self.state is S.ONLINE or (self.state is S.OFF and self.flow is not None)
-        return good and self._flows.candidate is None and self._dialling is None
+        return good and self._flows.candidate is None and not self._dialling.runs
 
     @property
     def repairing(self) -> bool:
@@ -258,7 +260,7 @@ class Account:
         self._network_up = up
         if affected:
             self._gate.jump()
-            self._cancel_dial()  # it began on the way of before, and might wait for an answer until its deadline
+            self._dialling.cancel()  # it began on the way of before, and might wait for an answer until its deadline
             for tracked in self._flows.all():
                 self._losses.doubt(tracked, cause)
         self._reconsider()
@@ -318,7 +320,7 @@ class Account:
             network_up=self._network_up,
             flow=self._flows.in_use.facts() if self._flows.in_use else None,
             candidate=self._flows.candidate.facts() if self._flows.candidate else None,
-            dialling=self._dialling is not None,
+            dialling=self._dialling.runs,
             proxy=self._proxies.active,
             gate=self._gate.gate,
             gate_until=self._gate.until,
@@ -350,9 +352,9 @@ class Account:
     def _carry_out(self, step: planning.Step) -> None:
         match step:
             case planning.DialFlow():
-                self._dialling = self._tasks.spawn("dial", self._dial(step.proxy))
+                self._dialling.start(self._policy, step.proxy)
             case planning.CancelDial():
-                self._cancel_dial()
+                self._dialling.cancel()
             case planning.Register():
                 self._register(self._flows.find(step.generation))
             case planning.CarryCalls():
@@ -395,22 +397,16 @@ class Account:
 
     # --- hands
 
-    async def _dial(self, proxy: planning.ProxyName) -> None:
-        policy = self._policy
-        target = policy.target_backup if proxy == "backup" and policy.target_backup else policy.target
-        deadline = self._now() + policy.attempt_deadline_s
-        try:
-            flow = await self._dialer.dial(target, self._signaling, deadline_s=policy.attempt_deadline_s)
-        except FlowError as error:
-            self._dialling = None
-            self._failed(error.cause, error.detail, http_status=error.status)
-            self._reconsider()
-            return
-        self._dialling = None
-        tracked = TrackedFlow(flow, proxy, register_within_s=max(deadline - self._now(), figures.LEAST_REGISTER_S))
+    def _on_dialled(self, tracked: TrackedFlow, policy: AccountPolicy) -> None:
         self._flows.take(tracked)
-        flow.set_user_timeout(figures.USER_TIMEOUT_S if self._calls_up() else 0)
-        self._signaling.attach(self.id, flow, sent_by=str(flow.local) if policy.contact_is_local else None)
+        tracked.flow.set_user_timeout(figures.USER_TIMEOUT_S if self._calls_up() else 0)
+        self._signaling.attach(
+            self.id, tracked.flow, sent_by=str(tracked.flow.local) if policy.contact_is_local else None
+        )
+        self._reconsider()
+
+    def _on_dial_failed(self, error: FlowError) -> None:
+        self._failed(error.cause, error.detail, http_status=error.status)
         self._reconsider()
 
     def _register(self, tracked: TrackedFlow | None) -> None:
@@ -482,11 +478,6 @@ class Account:
     def _arm(self, made: Plan) -> None:
         self._alarm.set((made.wake_at, self._proxies.due()), self._reconsider)
 
-    def _cancel_dial(self) -> None:
-        if self._dialling is not None and self._dialling is not asyncio.current_task():
-            self._dialling.cancel()
-        self._dialling = None
-
     def _calls_up(self) -> int:
         return self._listener.calls_up(self.id)
 
@@ -495,6 +486,6 @@ class Account:
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed; the account starts over", name, exc_info=error)
-        self._dialling = None
+        self._dialling.cancel()
         self._failed(Cause.CLOSED, "internal error")
         self._reconsider()
