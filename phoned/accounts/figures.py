@@ -11,4 +11,3 @@ LEAST_REGISTER_S = 0.5
 """What is left for the REGISTER when the dial took nearly the whole attempt."""
 MAX_ROUNDS = 16
 """Plans in a row without anything coming from outside; more is a bug, and is logged."""
-SERVICE_UNAVAILABLE = 503

@@ -22,6 +22,15 @@ _NOT_ALLOWED_IN = frozenset({401, 403, 407})
 """To the WebSocket upgrade. A 404 there is a path that may be deployed in a minute."""
 
 
+def refuses_us(event: RegistrationFailed) -> bool:
+    """It is we who are refused, by whoever decides that: the same would be said through any other proxy."""
+    return _refuses_credentials(event) or event.status == TOO_MANY_CONTACTS
+
+
+def _refuses_credentials(event: RegistrationFailed) -> bool:
+    return event.cause == "auth" or event.status in _REFUSALS_OF_CREDENTIALS
+
+
 class AccountGate:
     """Shut after a failure, opened by time or by whoever knows better. Driven by the account."""
 
@@ -81,19 +90,26 @@ class AccountGate:
         self._shut(Gate.BACKOFF, delay_s)
         self._news.reconnecting(self._backoff.failures, cause, delay_s)
 
-    def refused(self, event: RegistrationFailed, cause: Cause, *, calls_up: int, elsewhere: bool) -> None:
-        """The registrar said no; when to ask again depends on how."""
-        if event.cause == "auth" or event.status in _REFUSALS_OF_CREDENTIALS:
+    def asked_s(self, retry_after_s: float | None) -> float | None:
+        """How long to wait for a server that says so, within reason; clients that were told the same do not all come
+        back at once."""
+        if retry_after_s is None:
+            return None
+        return min(max(retry_after_s, LEAST_RETRY_AFTER_S), RETRY_AFTER_CAP_S) * self._uniform(1.0, 1.2)
+
+    def refused(
+        self, event: RegistrationFailed, cause: Cause, *, calls_up: int, elsewhere: bool, wait_s: float | None
+    ) -> None:
+        """The registrar said no; when to ask again depends on how. ``elsewhere``: at another proxy. ``wait_s``: how
+        long whoever is asked next wants to be left alone."""
+        if _refuses_credentials(event):
             self._probe_slowly()
-        elif elsewhere:
-            self.failed(cause, calls_up=calls_up, elsewhere=True)
-        elif event.retry_after_s is not None:
-            asked = min(max(event.retry_after_s, LEAST_RETRY_AFTER_S), RETRY_AFTER_CAP_S)
-            self._throttle(asked * self._uniform(1.0, 1.2))
+        elif wait_s is not None:
+            self._throttle(wait_s)
         elif event.status == TOO_MANY_CONTACTS:
             self._throttle(self._uniform(*TOO_MANY_CONTACTS_S))
         else:
-            self.failed(cause, calls_up=calls_up, elsewhere=False)
+            self.failed(cause, calls_up=calls_up, elsewhere=elsewhere)
 
     def _give_up(self) -> None:
         """Told once. The plan tries no more for an account that is wanted; what is tried for the calls of one that is

@@ -6,8 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from phoned.accounts import figures
-from phoned.accounts.gate import AccountGate
+from phoned.accounts.gate import AccountGate, refuses_us
 from phoned.accounts.news import AccountNews
 from phoned.accounts.tracked import FlowPair, TrackedFlow
 from phoned.model import Cause
@@ -15,6 +14,9 @@ from phoned.recovery.proxies import Proxies
 from phoned.sip.events import RegistrationFailed
 
 log = logging.getLogger(__name__)
+
+UNKNOWN = 0
+"""The status of an answer that could not be used."""
 
 
 class Losses:
@@ -48,7 +50,7 @@ class Losses:
         if connecting or not self._news.ever_registered:
             self._news.attempt_failed(cause, first=self._gate.failures == 0)
         if self._flows.in_use is None or self._flows.in_use.registered is not None:
-            elsewhere = self._fail_over(cause)
+            elsewhere = self._fail_over(cause, status=http_status)
             self._gate.failed(cause, calls_up=self._calls_up(), elsewhere=elsewhere, http_status=http_status)
 
     def refused(self, tracked: TrackedFlow, event: RegistrationFailed) -> None:
@@ -60,8 +62,16 @@ class Losses:
         self._news.tell("account.registration_failed", cause=str(cause), sip_code=event.status)
         if tracked is self._flows.in_use:
             self._news.outage(self._now())
-        elsewhere = self._fail_over(cause, unavailable=event.status == figures.SERVICE_UNAVAILABLE)
-        self._gate.refused(event, cause, calls_up=self._calls_up(), elsewhere=elsewhere)
+        calls_up = self._calls_up()
+        wait_s = self._gate.asked_s(event.retry_after_s)
+        elsewhere = False
+        if refuses_us(event):
+            self._proxies.succeeded()
+        else:
+            elsewhere = self._fail_over(cause, status=event.status or UNKNOWN, wait_s=wait_s)
+        if elsewhere:
+            wait_s = self._proxies.wait_s(self._now()) or None
+        self._gate.refused(event, cause, calls_up=calls_up, elsewhere=elsewhere, wait_s=wait_s)
 
     def doubt(self, tracked: TrackedFlow | None, cause: Cause) -> None:
         """A flow may be dead."""
@@ -74,7 +84,9 @@ class Losses:
                 self._news.reconnecting(self._gate.failures + 1, cause, 0.0)
         tracked.doubt(cause, self._now())
 
-    def _fail_over(self, cause: Cause, *, unavailable: bool = False) -> bool:
-        move = self._proxies.failed(cause, self._now(), calls_up=self._calls_up(), unavailable=unavailable)
+    def _fail_over(self, cause: Cause, *, status: int | None = None, wait_s: float | None = None) -> bool:
+        now = self._now()
+        not_before = None if wait_s is None else now + wait_s
+        move = self._proxies.failed(cause, now, calls_up=self._calls_up(), status=status, not_before=not_before)
         self._news.moving(move)
         return move is not None

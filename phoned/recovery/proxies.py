@@ -1,8 +1,9 @@
 """Which outbound proxy an account should be at. Pure: outcomes and time in, a name out (recovery page, "Toggle").
 
-``auto`` moves after two failures in a row at one proxy, or at once when it refuses, fails TLS or says 503; with a call
-up it stays for a while first, because the dialog's state may live at that edge. It goes back when the preferred proxy
-has had time to get well and no call is up.
+``auto`` moves after two failures in a row at one proxy, or at once when it refuses the connection, fails TLS or says
+503; with a call up it stays for a while first, because the dialog's state may live at that edge. It goes back when the
+preferred proxy has had time to get well and no call is up. One that named a time (Retry-After) is not gone to before it,
+unless the other one named a later one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ Mode = Literal["primary", "backup", "auto"]
 PATIENCE = 2
 """Failures in a row that make ``auto`` move."""
 AT_ONCE = frozenset({Cause.REFUSED, Cause.TLS})
+SERVICE_UNAVAILABLE = 503
 OTHER: dict[ProxyName, ProxyName] = {"primary": "backup", "backup": "primary"}
 
 
@@ -48,6 +50,8 @@ class Proxies:
         self._failures = 0
         self._first_failure_at = 0.0
         self._moved_at: float | None = None
+        self._not_before: dict[ProxyName, float] = {}
+        """What each has asked for."""
         self._take(**figures)
 
     def _take(
@@ -70,28 +74,46 @@ class Proxies:
             return None
         return self._go(mode, "api", now)
 
-    def failed(self, cause: Cause, now: float, *, calls_up: int, unavailable: bool = False) -> Move | None:
-        """An attempt at the active proxy failed. ``unavailable``: it said 503."""
+    def failed(
+        self,
+        cause: Cause,
+        now: float,
+        *,
+        calls_up: int,
+        status: int | None = None,
+        not_before: float | None = None,
+    ) -> Move | None:
+        """An attempt at the active proxy failed. ``status``: what it answered, if it did: SIP's or that of the upgrade.
+        ``not_before``: when it wants to be asked again."""
         if self._failures == 0:
             self._first_failure_at = now
         self._failures += 1
+        if not_before is not None:
+            self._not_before[self.active] = not_before
         if not self._movable:
             return None
         if calls_up and now - self._first_failure_at < self._sticky_s:
             return None
-        if self._failures < PATIENCE and cause not in AT_ONCE and not unavailable:
+        at_once = cause in AT_ONCE if status is None else status == SERVICE_UNAVAILABLE
+        if self._failures < PATIENCE and not at_once:
+            return None
+        if now < self._asks(OTHER[self.active]) > self._asks(self.active):
             return None
         return self._go(OTHER[self.active], str(cause), now)
 
     def succeeded(self) -> None:
-        """The account is registered at the active proxy."""
+        """The active proxy does its work: the account is registered there, or was told through it that it may not."""
         self._failures = 0
+
+    def wait_s(self, now: float) -> float:
+        """How long the active proxy still wants to be left alone; 0: it does not."""
+        return max(0.0, self._asks(self.active) - now)
 
     def due(self) -> float | None:
         """When going back is to be considered."""
         if not self._movable or self.active == "primary" or self._moved_at is None:
             return None
-        return self._moved_at + self._failback_s
+        return max(self._moved_at + self._failback_s, self._asks("primary"))
 
     def go_back(self, now: float, *, calls_up: int) -> Move | None:
         """The time of `due` has come."""
@@ -99,6 +121,9 @@ class Proxies:
         if due is None or now < due or calls_up:
             return None
         return self._go("primary", "failback", now)
+
+    def _asks(self, proxy: ProxyName) -> float:
+        return self._not_before.get(proxy, 0.0)
 
     @property
     def _movable(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -252,3 +253,60 @@ async def test_an_expired_certificate_is_looked_at_twice_a_minute_at_most_unless
     world.account.retry()
     await asyncio.sleep(30)
     assert len(world.dialer.dialled_at) - 1 - attempts > 5
+
+
+async def answering(world: World, seconds: float, **refusal: Any) -> list[tuple[str, int]]:
+    """Refuse each REGISTER for so long; the proxies that were asked, and when."""
+    loop = asyncio.get_running_loop()
+    began, asked, seen = loop.time(), [], len(world.signaling.registers)
+    while loop.time() < began + seconds:
+        await asyncio.sleep(0.05)
+        for generation, at in world.signaling.registers[seen:]:
+            asked.append((world.dialer.targets[generation - 1].url, round(at - began)))
+            world.refused(**refusal)
+        seen = len(world.signaling.registers)
+    return asked
+
+
+@pytest.mark.behaviour("W16")
+@pytest.mark.behaviour("W26")
+@virtual
+async def test_two_proxies_that_name_a_time_are_each_left_alone_until_then() -> None:
+    world = World(target_backup=BACKUP)
+    world.account.want_registered()
+    asked = await answering(world, 400, status=503, retry_after_s=100)
+    assert asked == [(url, at) for at in (0, 120, 240, 360) for url in ("ws://server/", "ws://backup/")]
+    assert world.state() is S.THROTTLED
+    assert (await world.types()).count("account.throttled") == 7
+
+
+@pytest.mark.behaviour("W15")
+@pytest.mark.parametrize("status", [408, 480, 500, 504])
+@virtual
+async def test_one_refusal_by_a_server_is_answered_on_the_living_socket_two_move_to_the_backup(status: int) -> None:
+    world = World(target_backup=BACKUP)
+    await world.online()
+    primary = world.flow
+    world.refused(status=status)
+    await asyncio.sleep(0.1)
+    assert (primary.is_open, len(world.dialer.flows), len(world.signaling.registers)) == (True, 1, 2)
+    world.refused(status=status)
+    await asyncio.sleep(0.1)
+    world.registered()
+    assert world.account.view().outbound_proxy.active == "ws://backup/"
+    assert (await world.events())[-1].data["why"] == ("register_timeout" if status == 408 else "refused")
+
+
+@pytest.mark.behaviour("W13")
+@pytest.mark.behaviour("W18")
+@pytest.mark.parametrize("status", [401, 403, 404, 407, 603])
+@virtual
+async def test_what_is_said_of_us_is_not_asked_again_through_the_backup(status: int) -> None:
+    world = World(target_backup=BACKUP)
+    await world.online()
+    world.refused("auth" if status in {401, 407} else "refused", status=status)
+    asked = await answering(world, 1300, status=status)
+    assert len(asked) >= 2
+    assert {url for url, _ in asked} == {"ws://server/"}
+    assert world.account.view().outbound_proxy.active == "ws://server/"
+    assert (world.flow.is_open, len(world.dialer.flows)) == (True, 1)

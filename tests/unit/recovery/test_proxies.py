@@ -24,9 +24,35 @@ def test_a_success_between_starts_the_count_again() -> None:
 
 @pytest.mark.behaviour("W16")
 def test_refused_tls_and_503_move_at_once() -> None:
-    for cause, unavailable in ((Cause.REFUSED, False), (Cause.TLS, False), (Cause.CLOSED, True)):
+    for cause, status in ((Cause.REFUSED, None), (Cause.TLS, None), (Cause.CLOSED, 503), (Cause.UPGRADE, 503)):
         proxies = Proxies(has_backup=True)
-        assert proxies.failed(cause, 0.0, calls_up=0, unavailable=unavailable) is not None
+        assert proxies.failed(cause, 0.0, calls_up=0, status=status) is not None
+
+
+@pytest.mark.behaviour("W15")
+@pytest.mark.parametrize("status", [408, 480, 500, 504])
+def test_an_answer_that_is_no_503_is_a_failure_like_another(status: int) -> None:
+    proxies = Proxies(has_backup=True)
+    assert proxies.failed(Cause.REFUSED, 0.0, calls_up=0, status=status) is None
+    assert proxies.failed(Cause.REFUSED, 1.0, calls_up=0, status=status) is not None
+
+
+@pytest.mark.behaviour("W16")
+def test_a_proxy_that_named_a_time_is_not_gone_to_before_it_unless_the_other_named_a_later_one() -> None:
+    proxies = Proxies(has_backup=True)
+    assert proxies.failed(Cause.REFUSED, 0.0, calls_up=0, status=503, not_before=120.0) is not None
+    assert proxies.wait_s(0.0) == 0
+    assert proxies.failed(Cause.REFUSED, 1.0, calls_up=0) is None, "the backup is down: it is that which is tried"
+    assert proxies.failed(Cause.REFUSED, 2.0, calls_up=0, status=503, not_before=200.0) is not None
+    assert (proxies.active, proxies.wait_s(2.0)) == ("primary", 118.0)
+    assert proxies.failed(Cause.REFUSED, 130.0, calls_up=0) is None
+    assert proxies.failed(Cause.REFUSED, 200.0, calls_up=0) is not None
+
+
+def test_it_does_not_go_back_to_a_proxy_that_wants_to_be_left_alone_for_longer() -> None:
+    proxies = Proxies(has_backup=True)
+    proxies.failed(Cause.REFUSED, 5.0, calls_up=0, status=503, not_before=605.0)
+    assert proxies.due() == 605.0
 
 
 def test_with_a_call_up_it_stays_ten_seconds_first() -> None:
