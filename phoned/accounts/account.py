@@ -313,7 +313,7 @@ class Account:
     def _facts(self) -> AccountFacts:
         said = self._flows.candidate is not None and self._flows.candidate.register_within_s is None
         if self._flows.in_use is not None and not said and self._flows.in_use.spare():
-            self._news.spared()
+            self._losses.spared()
         return AccountFacts(
             now=self._now(),
             wanted=self.desired == "registered",
@@ -335,7 +335,7 @@ class Account:
             return
         self._planning = True
         try:
-            self._news.moving(self._proxies.go_back(self._now(), calls_up=self._calls_up()))
+            self._losses.catch_up()
             for _ in range(figures.MAX_ROUNDS):
                 made = plan(self._facts())
                 self._enter(made.state)
@@ -476,7 +476,7 @@ class Account:
     # --- bookkeeping
 
     def _arm(self, made: Plan) -> None:
-        self._alarm.set((made.wake_at, self._proxies.due()), self._reconsider)
+        self._alarm.set((made.wake_at, self._proxies.due(calls_up=self._calls_up())), self._reconsider)
 
     def _calls_up(self) -> int:
         return self._listener.calls_up(self.id)

@@ -13,7 +13,7 @@ from phoned.sip.events import RegistrationFailed
 AUTH_PROBE_S, AUTH_PROBE_CAP_S = 300.0, 3600.0
 CERTIFICATE_S = 30.0
 """A certificate that is not believed is not believed a second later either."""
-LEAST_RETRY_AFTER_S, RETRY_AFTER_CAP_S = 1.0, 3600.0
+LEAST_RETRY_AFTER_S, RETRY_AFTER_CAP_S, RETRY_AFTER_CAP_IN_CALL_S = 1.0, 3600.0, 300.0
 TOO_MANY_CONTACTS = 603
 TOO_MANY_CONTACTS_S = (60.0, 120.0)
 
@@ -90,12 +90,21 @@ class AccountGate:
         self._shut(Gate.BACKOFF, delay_s)
         self._news.reconnecting(self._backoff.failures, cause, delay_s)
 
-    def asked_s(self, retry_after_s: float | None) -> float | None:
+    def asked_s(self, retry_after_s: float | None, *, calls_up: int) -> float | None:
         """How long to wait for a server that says so, within reason; clients that were told the same do not all come
         back at once."""
         if retry_after_s is None:
             return None
-        return min(max(retry_after_s, LEAST_RETRY_AFTER_S), RETRY_AFTER_CAP_S) * self._uniform(1.0, 1.2)
+        asked_s = min(max(retry_after_s, LEAST_RETRY_AFTER_S), RETRY_AFTER_CAP_S) * self._uniform(1.0, 1.2)
+        return min(asked_s, RETRY_AFTER_CAP_IN_CALL_S) if calls_up else asked_s
+
+    def elsewhere(self, wait_s: float) -> None:
+        """What comes next goes to another proxy, which wants to be left alone for ``wait_s`` seconds."""
+        self._hopped = True
+        if wait_s:
+            self._throttle(wait_s)
+        else:
+            self.gate = Gate.OPEN
 
     def refused(
         self, event: RegistrationFailed, cause: Cause, *, calls_up: int, elsewhere: bool, wait_s: float | None

@@ -10,7 +10,7 @@ from phoned.accounts.gate import AccountGate, refuses_us
 from phoned.accounts.news import AccountNews
 from phoned.accounts.tracked import FlowPair, TrackedFlow
 from phoned.model import Cause
-from phoned.recovery.proxies import Proxies
+from phoned.recovery.proxies import FAILBACK, Proxies
 from phoned.sip.events import RegistrationFailed
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Losses:
         if tracked is self._flows.in_use:
             self._news.outage(self._now())
         calls_up = self._calls_up()
-        wait_s = self._gate.asked_s(event.retry_after_s)
+        wait_s = self._gate.asked_s(event.retry_after_s, calls_up=calls_up)
         elsewhere = False
         if refuses_us(event):
             self._proxies.succeeded()
@@ -72,6 +72,20 @@ class Losses:
         if elsewhere:
             wait_s = self._proxies.wait_s(self._now()) or None
         self._gate.refused(event, cause, calls_up=calls_up, elsewhere=elsewhere, wait_s=wait_s)
+
+    def catch_up(self) -> None:
+        """Go to another proxy when the time for it has come. A better one is gone to when it suits, another one for want
+        of better at once, or as soon as that wants to be asked."""
+        now = self._now()
+        move = self._proxies.catch_up(now, calls_up=self._calls_up())
+        self._news.moving(move)
+        if move is not None and move.why != FAILBACK:
+            self._gate.elsewhere(self._proxies.wait_s(now))
+
+    def spared(self) -> None:
+        """A doubt of the flow in use was unfounded."""
+        self._proxies.succeeded()
+        self._news.spared()
 
     def doubt(self, tracked: TrackedFlow | None, cause: Cause) -> None:
         """A flow may be dead."""

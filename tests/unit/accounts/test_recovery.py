@@ -9,6 +9,7 @@ import pytest
 
 from phoned.errors import WrongState
 from phoned.model import AccountState, Cause
+from phoned.sip.events import FlowSuspect
 from phoned.transport.flow import FlowError, FlowTarget
 from tests.support.accounts import World
 from tests.support.calls import virtual
@@ -278,6 +279,50 @@ async def test_two_proxies_that_name_a_time_are_each_left_alone_until_then() -> 
     assert asked == [(url, at) for at in (0, 120, 240, 360) for url in ("ws://server/", "ws://backup/")]
     assert world.state() is S.THROTTLED
     assert (await world.types()).count("account.throttled") == 7
+
+
+@pytest.mark.behaviour("W16")
+@virtual
+async def test_with_a_call_up_a_proxy_that_is_unavailable_for_long_is_left_for_the_backup_after_ten_seconds() -> None:
+    world = World(target_backup=BACKUP)
+    await world.online()
+    world.listener.calls = 1
+    await asyncio.sleep(30)
+    world.refused(status=503, retry_after_s=600)
+    await asyncio.sleep(9.9)
+    assert len(world.dialer.dialled_at) == 1
+    await asyncio.sleep(0.2)
+    world.registered()
+    assert world.account.view().outbound_proxy.active == "ws://backup/"
+    assert world.signaling.moved == [2]
+
+
+@pytest.mark.behaviour("W16")
+@virtual
+async def test_with_a_call_up_a_server_that_wants_to_be_left_alone_is_asked_again_after_five_minutes() -> None:
+    world = World()
+    await world.online()
+    world.listener.calls = 1
+    world.refused(status=503, retry_after_s=3600)
+    await asyncio.sleep(299)
+    assert len(world.signaling.registers) == 1
+    await asyncio.sleep(2)
+    assert len(world.signaling.registers) == 2
+
+
+@virtual
+async def test_a_doubt_that_was_unfounded_moves_nobody_to_the_backup_later() -> None:
+    world = World(target_backup=BACKUP)
+    await world.online()
+    world.listener.calls = 1
+    world.dialer.always = FlowError(Cause.REFUSED, "nobody there")
+    world.account.on_event(FlowSuspect(session="s", account="a", flow=1))
+    await asyncio.sleep(0.1)
+    assert world.state() is S.SUSPECT
+    world.flow.last_received = float("inf")
+    await asyncio.sleep(30)
+    assert world.state() is S.ONLINE
+    assert world.account.view().outbound_proxy.active == "ws://server/"
 
 
 @pytest.mark.behaviour("W15")

@@ -62,13 +62,31 @@ def test_with_a_call_up_it_stays_ten_seconds_first() -> None:
     assert proxies.failed(Cause.REFUSED, 10.0, calls_up=1) is not None
 
 
+def test_a_move_that_had_to_wait_for_a_call_is_made_when_that_time_is_over_or_the_call_is() -> None:
+    for calls_up, at in ((1, 15.0), (0, 6.0)):
+        proxies = Proxies(has_backup=True)
+        assert proxies.failed(Cause.REFUSED, 5.0, calls_up=1, status=503, not_before=600.0) is None
+        assert proxies.due(calls_up=1) == 15.0
+        assert proxies.catch_up(14.9, calls_up=1) is None
+        assert proxies.catch_up(at, calls_up=calls_up) == Move(old="primary", new="backup", why="refused")
+
+
+def test_a_move_that_had_to_wait_is_forgotten_when_all_is_well_or_a_person_chooses() -> None:
+    for happens in (Proxies.succeeded, lambda known: known.choose("primary", 6.0)):
+        proxies = Proxies(has_backup=True)
+        proxies.failed(Cause.REFUSED, 5.0, calls_up=1)
+        happens(proxies)
+        assert proxies.catch_up(20.0, calls_up=1) is None
+        assert proxies.due(calls_up=1) is None
+
+
 def test_it_goes_back_after_five_minutes_without_a_call() -> None:
     proxies = Proxies(has_backup=True)
     proxies.failed(Cause.REFUSED, 5.0, calls_up=0)
     assert proxies.due() == 305.0
-    assert proxies.go_back(304.0, calls_up=0) is None
-    assert proxies.go_back(305.0, calls_up=1) is None
-    assert proxies.go_back(305.0, calls_up=0) == Move(old="backup", new="primary", why="failback")
+    assert proxies.catch_up(304.0, calls_up=0) is None
+    assert proxies.catch_up(305.0, calls_up=1) is None
+    assert proxies.catch_up(305.0, calls_up=0) == Move(old="backup", new="primary", why="failback")
     assert proxies.due() is None
 
 
