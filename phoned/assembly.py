@@ -121,6 +121,7 @@ def parameters_of(
         cseq=cseq,
         expires_s=round(account.recovery.register_expires_s),
         in_dialog_auth=account.in_dialog_auth,
+        retention_s=account.recovery.signalling_retention_s,
         contact_is_local=account.contact_host == "local_ip",
         allow_refer=allow_refer,
         mailbox=account.mailbox,

@@ -319,6 +319,8 @@ class Call:
             case sip.Modified() | sip.ModifyRefused():
                 self.changes.on_outcome(event)
                 self.repair.on_outcome(event)
+            case sip.ModifyPutOff():
+                self.repair.on_put_off(event)
             case sip.InfoReceived():
                 self.audio.on_info(event)
             case sip.Ended():

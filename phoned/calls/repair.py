@@ -24,7 +24,7 @@ from phoned.model import Cause, MediaState
 from phoned.recovery import media_plan as planning
 from phoned.recovery.media_plan import SWITCH_WAIT_S, CallFacts, Path, Tier, plan_media
 from phoned.recovery.tiers import TierMemory
-from phoned.sip.events import Modified, ModifyCause, ModifyRefused
+from phoned.sip.events import Modified, ModifyCause, ModifyPutOff, ModifyRefused
 from phoned.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -215,6 +215,12 @@ class MediaRepair:
             self._outage.back("signalling")  # whatever the answer was, the far end has the dialog
         self._outbound.on_outcome(event)
         self.reconsider()
+
+    def on_put_off(self, event: ModifyPutOff) -> None:
+        """A re-INVITE of ours shall be said again, but not yet: this time is not taken from its tier."""
+        log.info("%s: the re-INVITE was refused (%d); again in %g s", self._call.id, event.status, event.after_s)
+        if self._tier and self._busy:
+            self._tier_at += event.after_s
 
     def on_media_event(self, event: media.MediaEvent) -> None:
         """A fact about the media."""

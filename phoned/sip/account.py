@@ -53,6 +53,8 @@ class AccountParameters:
     """Take calls over an adopted flow that is not registered: for peers without a registrar."""
     answers_for_all: bool = False
     """Take calls for any user part, as an exchange does; else only for our own."""
+    retention_s: float = 300.0
+    """How long the repair of a call may be put off by Retry-After."""
     allow_refer: bool = False
     mailbox: bool = False
     """Subscribe to news of our mailbox (RFC 3842). News that come unasked are taken in any case."""

@@ -260,6 +260,16 @@ class ModifyRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModifyPutOff:
+    """Our re-INVITE or UPDATE was refused for ``after_s``: it is said again then, or on a new flow before that."""
+
+    session: SessionId
+    causes: tuple[ModifyCause, ...]
+    status: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModified:
     """The far end's re-INVITE or UPDATE was accepted by us (its description, if any, came by `DescriptionWanted`)."""
 
@@ -388,6 +398,7 @@ Event = (
     | Confirmed
     | Modified
     | ModifyRefused
+    | ModifyPutOff
     | RemoteModified
     | FlowSuspect
     | DialogChanged

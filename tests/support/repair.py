@@ -46,6 +46,11 @@ class Scene:
             media.Flowing(codec="opus", ssrc=1, ice_generation=generation, dtls_generation=dtls, gap_ms=gap_ms)
         )
 
+    def put_off(self, after_s: float, *causes: sip.ModifyCause) -> None:
+        """The re-INVITE shall be said again later."""
+        session = self.call.session or ""
+        self.world.tell(sip.ModifyPutOff(session=session, causes=causes, status=503, after_s=after_s))
+
     @property
     def said(self) -> list[str]:
         """Causes of the re-INVITEs so far."""

@@ -107,6 +107,7 @@ def test_what_the_core_knows_of_an_account(tmp_path: Path) -> None:
     )
     assert {name: getattr(parameters, name) for name in identity} == identity
     assert (parameters.auth_username, parameters.secret, parameters.expires_s) == ("auth", "pw", 300)
+    assert parameters.retention_s == account.recovery.signalling_retention_s
     assert (parameters.in_dialog_auth, parameters.allow_refer, parameters.user_agent) == ("both", True, "p/1")
     assert (
         parameters_of(

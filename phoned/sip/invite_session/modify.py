@@ -17,6 +17,7 @@ from phoned.sip.events import (
     FlowSuspect,
     Modified,
     ModifyCause,
+    ModifyPutOff,
     ModifyRefused,
     Party,
     RemoteModified,
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
     from phoned.sip.invite_session.session import InviteSession
 
 MAX_AGAIN = 10
-"""Glare in a row before it counts as a refusal."""
+"""Glare, or Retry-After, in a row before it counts as a refusal."""
 MAX_OVERLAPS = 3
 """Refusals in a row that are laid to a forerunner which the far end has not done with."""
 MAX_FORERUNNERS = 16
 """Re-INVITEs without an answer that are acknowledged unheard; the far end answers one at most."""
+LEAST_RETRY_S = 0.1
 SHORT_RETRY_S = 10
-"""RFC 3261 14.2 asks for at most this in the Retry-After of a 500 to a re-INVITE."""
+"""RFC 3261 14.2 asks for at most this in the Retry-After of a 500 to a re-INVITE; a person does not wait for longer."""
 EXPIRED = 'SIP;cause=408;text="Session expired"'
 
 
@@ -168,7 +170,7 @@ def on_response(s: InviteSession, out: Outgoing, response: Response, now: float)
 
 def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now: float) -> None:
     facts = s.modify
-    facts.current, facts.strikes, facts.again = None, 0, 0
+    facts.current, facts.strikes, facts.again, facts.put_off_since = None, 0, 0, None
     facts.forerunners.clear()
     leg.dialog.refresh_target(response)
     leg.methods = methods_of(response) or leg.methods
@@ -226,8 +228,11 @@ def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, n
         _later(s, out.causes, now + s.core.timers.t1_s)
     elif status == 491 and facts.again < MAX_AGAIN:
         _later(s, out.causes, now + _glare_s(s, leg))
-    elif status == 500 and after is not None and after <= SHORT_RETRY_S and facts.again < MAX_AGAIN:
-        _later(s, out.causes, now + max(after, 0.1))
+    elif after is not None and facts.again < MAX_AGAIN and _may_wait(s, out.causes, status, after, now):
+        after_s = max(float(after), LEAST_RETRY_S)
+        facts.put_off_since = now if facts.put_off_since is None else facts.put_off_since
+        s.emit(ModifyPutOff(session=s.id, causes=out.causes, status=status, after_s=after_s))
+        _later(s, out.causes, now + after_s)
     elif status == 422 and s.timer.too_small(lenient(min_se, response)):
         _again(s, out.causes)
         pump(s, now)
@@ -239,6 +244,14 @@ def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, n
         facts.refused_early = out.causes
     else:
         _refused(s, out.causes, status, response.reason, None if after is None else float(after), now)
+
+
+def _may_wait(s: InviteSession, causes: tuple[ModifyCause, ...], status: int, after_s: float, now: float) -> bool:
+    """Whether Retry-After is a reason to say it again. A repair has all the time that its call may be without one."""
+    if ModifyCause.RECOVERY in causes or ModifyCause.MEDIA in causes:
+        since = now if s.modify.put_off_since is None else s.modify.put_off_since
+        return now + after_s <= since + s.account.parameters.retention_s
+    return (status == 480 or 500 <= status < 600) and after_s <= SHORT_RETRY_S
 
 
 def _glare_s(s: InviteSession, leg: Leg) -> float:
@@ -257,7 +270,7 @@ def _later(s: InviteSession, causes: tuple[ModifyCause, ...], at: float) -> None
 def _refused(
     s: InviteSession, causes: tuple[ModifyCause, ...], status: int, reason: str, after_s: float | None, now: float
 ) -> None:
-    s.modify.again = 0
+    s.modify.again, s.modify.put_off_since = 0, None
     if ModifyCause.REFRESH in causes:
         s.timer.retry_refresh(now, min(32.0, s.timer.interval_s / 8))
         arm_session_timer(s)

@@ -59,7 +59,7 @@ class Deadline(Enum):
     OVERDUE = "no ACK over a new flow"
     RELIABLE = "retransmit reliable provisional"
     NO_PRACK = "no PRACK"
-    MODIFY_AGAIN = "re-INVITE after glare"
+    MODIFY_AGAIN = "re-INVITE after glare or Retry-After"
     MODIFY_END = "re-INVITE without final response"
     SESSION = "session timer"
     REFERRAL = "outcome of our REFER"
@@ -257,7 +257,9 @@ class ModifyFacts:
     strikes: int = 0
     """Requests without an answer, in a row."""
     again: int = 0
-    """Tries that met glare, in a row."""
+    """Tries that met glare, or were put off, in a row."""
+    put_off_since: float | None = None
+    """When the first of these was put off by Retry-After."""
     cut_off: bool = False
     """Whether the current one was cancelled for want of a final response."""
     forerunners: list[Outgoing] = field(default_factory=list)

@@ -66,3 +66,30 @@ async def test_a_new_flow_gives_the_tier_under_way_its_time_again() -> None:
     assert (scene.said, scene.state()) == (["media", "recovery"], MediaState.RESTARTING)
     await asyncio.sleep(1)
     assert (len(scene.said), scene.state()) == (3, MediaState.REBUILDING)
+
+
+@virtual
+async def test_the_time_for_which_a_repair_is_put_off_is_not_taken_from_its_tier() -> None:
+    scene = await Scene.set_up()
+    scene.silence()
+    await asyncio.sleep(1)
+    scene.put_off(30, MEDIA)
+    await asyncio.sleep(30.1)
+    assert (scene.said, scene.state()) == (["media"], MediaState.RESTARTING)
+    scene.world.modified(scene.call, MEDIA)
+    await asyncio.sleep(2)
+    assert (scene.said, scene.state()) == (["media"], MediaState.RESTARTING)
+    await asyncio.sleep(2)
+    assert (len(scene.said), scene.state()) == (2, MediaState.REBUILDING)
+
+
+@virtual
+async def test_a_new_flow_is_not_told_to_be_good_while_its_reinvite_is_put_off() -> None:
+    scene = await Scene.set_up()
+    scene.world.manager.on_flow_ready("a")
+    scene.put_off(3, RECOVERY)
+    await asyncio.sleep(4)
+    assert await scene.told("call.reconnected") == []
+    scene.world.modified(scene.call, RECOVERY)
+    assert len(await scene.told("call.reconnected")) == 1
+    assert (scene.said, scene.state()) == (["recovery"], MediaState.FLOWING)
