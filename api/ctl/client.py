@@ -55,7 +55,6 @@ _FIXES = {
     "emergency_disabled": "this is no telephone for emergencies; see [dial] emergency",
     "not_found": "list what there is: 'phonectl calls', 'phonectl accounts', 'phonectl stream'",
     "bad_configuration": "'phoned check-config' shows the same",
-    "wrong_state": "see 'phonectl calls' for the state it is in",
 }
 
 _START = "is it running? 'systemctl status phoned', or 'phoned run'; PHONED_SOCKET names another socket"
@@ -253,4 +252,7 @@ def _failure(response: httpx.Response) -> Failure:
         message = f"refused: {problem['sip']['code']} {problem['sip']['reason']}".rstrip()
     elif problem.get("allowed_in"):
         message = f"{message} (works when: {', '.join(problem['allowed_in'])})"
-    return Failure(exit_code, message, _FIXES.get(code, ""), problem, each)
+    fix = _FIXES.get(code, "")
+    if code == "wrong_state" and str(problem.get("instance")).startswith("/v1/calls/"):
+        fix = "see 'phonectl calls' for the state it is in"
+    return Failure(exit_code, message, fix, problem, each)

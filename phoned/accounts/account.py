@@ -130,7 +130,7 @@ class Account:
     def use_proxy(self, mode: Mode) -> None:
         """Go to an outbound proxy, or let recovery choose. Raises `WrongState` for a backup that is not configured."""
         if mode == "backup" and self._policy.target_backup is None:
-            raise WrongState(f"account {self.id} has no backup outbound proxy", state="no_backup")
+            raise WrongState(f"account {self.id} has no outbound_proxy_backup: give it one", state="no_backup")
         self._news.moving(self._proxies.choose(mode, self._now()))
         self._gate.jump()
         self._reconsider()

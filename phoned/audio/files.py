@@ -49,7 +49,8 @@ def open_beneath(directory: Path, name: str) -> tuple[BinaryIO, int]:
         finally:
             os.close(here)
     except OSError as error:
-        raise InvalidValue(f"this file cannot be opened: {error.strerror}", pointer="/file") from error
+        hint = "files lie in the directory that [media] media_dir names"
+        raise InvalidValue(f"this file cannot be opened: {error.strerror}; {hint}", pointer="/file") from error
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
         os.close(file)
@@ -155,7 +156,7 @@ def beneath(directory: Path, names: Sequence[str]) -> tuple[Entry, ...]:
         return lambda: open_beneath(directory, name)
 
     if len(names) == 1:
-        return (Entry(open=opener(names[0])),)
+        return (Entry(open=opener(names[0]), name=names[0][:MAX_SHOWN]),)
     return tuple(
         Entry(open=opener(name), pointer=f"/files/{number}", name=name[:MAX_SHOWN]) for number, name in enumerate(names)
     )

@@ -28,6 +28,7 @@ from phoned.media.graph import AudioGraph
 from phoned.model import (
     CallState,
     CallView,
+    DeviceKind,
     DeviceRole,
     DevicesChange,
     DevicesView,
@@ -293,11 +294,20 @@ class Handset:
         if device in (None, "", choice.NONE, choice.DEFAULT) or self._devices is None:
             return
         if choice.find(str(device), self._devices, kind) is None:
-            near = ", ".join(choice.nearest(str(device), self._devices, kind))
-            raise UnknownDevice(
-                f"there is no {kind} device {str(device)[:80]!r}" + (f"; there is: {near}" if near else ""),
-                pointer=f"/{name}/device",
-            )
+            raise UnknownDevice(self._missing(str(device), kind), pointer=f"/{name}/device")
+
+    def _missing(self, device: str, kind: DeviceKind) -> str:
+        """That there is no such device, and which there are."""
+        near = ", ".join(choice.nearest(device, self._devices or (), kind))
+        named = "" if device == choice.DEFAULT else f" {device[:80]!r}"
+        return f"there is no {kind} device{named}" + (f"; there is: {near}" if near else "")
+
+    def _trouble(self, role: Role) -> str:
+        """Why a device does not open, and what to do."""
+        if role.detail is not None:
+            return role.detail
+        remedy = f"plug one in, or name another: [audio] {role.name}, or 'phonectl devices'"
+        return f"{self._missing(role.wanted, role.kind)}. Fix: {remedy}"
 
     async def test(self) -> DeviceTestView:
         """See `PhoneControl.test_devices`."""
@@ -321,7 +331,7 @@ class Handset:
     async def _until_open(self, roles: list[Role]) -> None:
         def trouble() -> str | None:
             stuck = [role for role in roles if role.state in ("missing", "failed") and self._devices is not None]
-            found = self._no_sound or next((role.detail or f"no device {role.wanted!r}" for role in stuck), None)
+            found = self._no_sound or next(map(self._trouble, stuck), None)
             return found
 
         try:

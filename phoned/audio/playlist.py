@@ -40,7 +40,7 @@ class Entry:
     open: Callable[[], tuple[BinaryIO, int]]
     pointer: str = "/file"
     name: str = ""
-    """For people, where there are several."""
+    """For people; empty for what has none."""
 
     def reader(self, rate: int) -> Reader:
         """Open it. Raises `InvalidValue`."""

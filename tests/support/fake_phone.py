@@ -184,7 +184,7 @@ class FakePhone(FakeBridges, FakeDevices, FakeKeypad, FakeStreams):
         view = self.account(account)
         proxy = view.outbound_proxy
         if use == "backup" and proxy.backup is None:
-            raise errors.WrongState(f"account {account} has no backup outbound proxy", state="no_backup")
+            raise errors.WrongState(f"account {account} has no outbound_proxy_backup: give it one", state="no_backup")
         active = proxy.backup if use == "backup" and proxy.backup else proxy.primary
         view = replace(view, outbound_proxy=replace(proxy, mode=use, active=proxy.active if use == "auto" else active))
         self._accounts[account] = view

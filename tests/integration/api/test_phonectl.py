@@ -19,7 +19,7 @@ from api.ctl import client as ctl
 from api.ctl.client import Client, Failure, Target
 from api.ctl.whole import app
 from phoned import errors
-from phoned.model import AccountState
+from phoned.model import AccountState, OutboundProxyView
 from tests.integration.api.conftest import Running
 from tests.unit.api.test_trace import TRACE
 
@@ -187,6 +187,15 @@ async def test_exit_4_and_5(running: Running) -> None:
     assert "works when: active" in held.err
     await running.phone.remote_hangs_up(call.id)
     assert (await phonectl(running, "answer", call.id)).code == ctl.WRONG_STATE
+
+
+async def test_a_move_to_a_backup_that_there_is_not_says_what_to_give_the_account(running: Running) -> None:
+    alone = OutboundProxyView(active="wss://a.example.org/", primary="wss://a.example.org/")
+    running.phone.set_account("front", outbound_proxy=alone)
+    moved = await phonectl(running, "proxy", "front", "backup")
+    assert moved.code == ctl.WRONG_STATE
+    assert "outbound_proxy_backup" in moved.err
+    assert "phonectl calls" not in moved.err
 
 
 @pytest.mark.parametrize(

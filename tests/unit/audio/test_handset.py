@@ -398,7 +398,13 @@ async def test_a_test_disturbs_no_call_and_says_why_it_cannot_be() -> None:
         with pytest.raises(WrongState):
             await desk.handset.test()
     async with Desk(MICROPHONE, **PAIR) as desk:
-        with pytest.raises(SoundUnavailable, match="speaker"):
+        with pytest.raises(SoundUnavailable, match=r"no output device 'speaker'\. Fix: .*\[audio\] output"):
+            await desk.handset.test()
+    async with Desk(MICROPHONE, BELL, **PAIR) as desk:
+        with pytest.raises(SoundUnavailable, match=r"'speaker'; there is: bell\. Fix: .*'phonectl devices'"):
+            await desk.handset.test()
+    async with Desk(MICROPHONE, input="mic", output="default") as desk:
+        with pytest.raises(SoundUnavailable, match=r"no output device\. Fix: "):
             await desk.handset.test()
     async with Desk(MICROPHONE, SPEAKER, **PAIR) as desk:
         desk.sound.refusals["mic"] = "hangs"

@@ -85,6 +85,16 @@ def test_the_one_that_is_no_good_is_named_before_anything_is_heard(tmp_path: Pat
     assert refused.value.pointer == "/files/2"
 
 
+@pytest.mark.parametrize("names", [("gone.wav",), ("a.wav", "gone.wav")])
+def test_a_file_that_is_not_there_is_named_with_the_place_where_it_belongs(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    ramp(tmp_path / "a.wav", 0, 100)
+    with pytest.raises(InvalidValue, match=r"^gone\.wav: .*No such file.*\[media\] media_dir") as refused:
+        Playlist(beneath(tmp_path, names), RATE, 1).check()
+    assert str(tmp_path) not in refused.value.detail
+
+
 def test_a_file_that_goes_away_before_its_turn_is_told(tmp_path: Path) -> None:
     ramp(tmp_path / "a.wav", 0, 100)
     ramp(tmp_path / "b.wav", 0, 100)
