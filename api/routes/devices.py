@@ -20,7 +20,9 @@ async def devices(api: Api) -> Response:
     return answer(api.phone.devices())
 
 
-@router.patch("", response_model=answers.Devices, responses=problems("unknown_device", "not_found"))
+@router.patch(
+    "", response_model=answers.Devices, responses=problems("unknown_device", "not_found", "sound_unavailable")
+)
 async def change(api: Api, body: ChangeDevices) -> Response:
     """Another device, volume, gain or mute, at once and over restarts; a call goes on meanwhile. `call` hands
     microphone and speaker to a call until it ends; null gives them to the newest answered one again."""

@@ -192,9 +192,26 @@ class Handset:
         self.microphone.gain_db = self._config.gain_db if gain_db is None else gain_db
         for speaker, setting in ((self.speaker, own["output"]), (self.bell, own["ring"])):
             speaker.muted, speaker.volume_pct = setting.muted, setting.volume_pct
-        if not self._watching and any(role.wanted != choice.NONE for role in self._roles.values()):
+        if any(role.wanted != choice.NONE for role in self._roles.values()):
+            self._watch()
+
+    def _watch(self) -> None:
+        if not self._watching:
             self._watching = True
             self._system.watch(self._on_devices, self._on_no_sound)
+
+    async def _look(self) -> None:
+        """See which devices there are, where nobody has wanted any so far. Raises `SoundUnavailable`."""
+        self._watch()
+        try:
+            async with asyncio.timeout(OPEN_S):
+                while self._devices is None and self._no_sound is None:
+                    self._opened.clear()
+                    await self._opened.wait()
+        except TimeoutError:
+            raise SoundUnavailable("the sound libraries do not answer: see 'phoned doctor'") from None
+        if self._devices is None:
+            raise SoundUnavailable(self._no_sound or "")
 
     def _wanted(self, name: DeviceRole, setting: RoleSetting) -> str:
         return setting.device if setting.device is not None else str(getattr(self._config, name))
@@ -274,7 +291,7 @@ class Handset:
             raise NotFound(f"no call {change.call[:80]}")
         orders: dict[DeviceRole, RoleChange] = {"input": change.input, "output": change.output, "ring": change.ring}
         for name, order in orders.items():
-            self._check(name, order)
+            await self._check(name, order)
         changed = {name: self._settings.roles[name].changed(order) for name, order in orders.items()}
         if changed != self._settings.roles:
             self._settings.roles = changed
@@ -286,14 +303,16 @@ class Handset:
             self._attend()
         return self.view()
 
-    def _check(self, name: DeviceRole, order: RoleChange) -> None:
+    async def _check(self, name: DeviceRole, order: RoleChange) -> None:
         wrong = "volume_pct" if name == "input" else "gain_db"
         if getattr(order, wrong) is not None:
             raise InvalidValue(f"{name} has no {wrong}", pointer=f"/{name}/{wrong}")
         device, kind = order.device, self._roles[name].kind
-        if device in (None, "", choice.NONE, choice.DEFAULT) or self._devices is None:
+        if device in (None, "", choice.NONE, choice.DEFAULT):
             return
-        if choice.find(str(device), self._devices, kind) is None:
+        if self._devices is None:
+            await self._look()
+        if choice.find(str(device), self._devices or (), kind) is None:
             raise UnknownDevice(self._missing(str(device), kind), pointer=f"/{name}/device")
 
     def _missing(self, device: str, kind: DeviceKind) -> str:

@@ -354,6 +354,32 @@ async def test_volume_gain_and_mute_act_at_once_and_last() -> None:
 
 
 @virtual
+async def test_a_headless_phone_looks_before_it_takes_the_name_of_a_device() -> None:
+    async with Desk(MICROPHONE, SPEAKER) as desk:
+        await desk.handset.change(DevicesChange(output=RoleChange(device="none", volume_pct=50)))
+        assert not desk.sound.watched
+        with pytest.raises(UnknownDevice, match="there is: speaker"):
+            await desk.handset.change(DevicesChange(output=RoleChange(device="nix")))
+        assert desk.handset.view().output.device == "none"
+        view = await desk.handset.change(DevicesChange(output=RoleChange(device="speaker")))
+        assert (view.output.device, view.devices) == ("speaker", (MICROPHONE, SPEAKER))
+
+
+@virtual
+async def test_a_headless_phone_says_why_it_cannot_look_for_devices() -> None:
+    order = DevicesChange(output=RoleChange(device="speaker"))
+    async with Desk(SPEAKER) as desk:
+        desk.sound.failure = "PortAudio is missing: apt install libportaudio2"
+        with pytest.raises(SoundUnavailable, match="libportaudio2"):
+            await desk.handset.change(order)
+    async with Desk(SPEAKER) as desk:
+        desk.sound.tell = lambda: None  # type: ignore[method-assign]  # libraries that hang
+        with pytest.raises(SoundUnavailable, match="phoned doctor"):
+            await desk.handset.change(order)
+        assert desk.handset.view().output.device == "none"
+
+
+@virtual
 async def test_orders_that_cannot_be_are_refused_with_the_names_that_there_are() -> None:
     async with Desk(MICROPHONE, SPEAKER, **PAIR) as desk:
         with pytest.raises(UnknownDevice, match="there is: speaker") as refused:
