@@ -74,8 +74,8 @@ class Losses:
         self._gate.refused(event, cause, calls_up=calls_up, elsewhere=elsewhere, wait_s=wait_s)
 
     def catch_up(self) -> None:
-        """Go to another proxy when the time for it has come. A better one is gone to when it suits, another one for want
-        of better at once, or as soon as that wants to be asked."""
+        """Go to another proxy when the time for it has come. A better one is gone to when it suits, another one for
+        want of better at once, or as soon as that wants to be asked."""
         now = self._now()
         move = self._proxies.catch_up(now, calls_up=self._calls_up())
         self._news.moving(move)
