@@ -90,6 +90,8 @@ class Account:
         self._watch = FlowWatch(self._tasks, policy)
         self._alarm = Alarm()
         self._unregister_by: float | None = None
+        self._calls_on: int | None = None
+        """The flow that the core was told last to use, or uses because it is registered."""
         self._network_up = True
         self._since = clock()
         self._expires_at: datetime | None = None
@@ -277,6 +279,7 @@ class Account:
 
     def _on_registered(self, tracked: TrackedFlow, event: Registered) -> None:
         tracked.registered = event
+        self._calls_on = event.flow
         tracked.answer_by = None
         tracked.refresh_at = self._now() + refresh_in_s(self._policy, event)
         self._expires_at = self._clock() + timedelta(seconds=event.expires_s)
@@ -327,6 +330,7 @@ class Account:
             gave_up=self._gate.gave_up,
             unregister_by=self._unregister_by,
             calls_up=self._calls_up(),
+            calls_on=self._calls_on,
         )
 
     def _reconsider(self) -> None:
@@ -358,7 +362,7 @@ class Account:
             case planning.Register():
                 self._register(self._flows.find(step.generation))
             case planning.CarryCalls():
-                self._carry_calls(self._flows.find(step.generation), watch=True)
+                self._carry_calls(self._flows.find(step.generation), needed=True)
             case planning.AdoptFlow():
                 self._watch.stop()
                 self._flows.swap()
@@ -419,15 +423,18 @@ class Account:
             # re-registering alone never repairs a dialog: the re-INVITEs ride right behind the REGISTER
             self._carry_calls(tracked)
 
-    def _carry_calls(self, tracked: TrackedFlow | None, *, watch: bool = False) -> None:
-        """The dialogs move to a new flow. The wishes first, so that what waits anyway and the repair go out as one."""
+    def _carry_calls(self, tracked: TrackedFlow | None, *, needed: bool = False) -> None:
+        """The dialogs move to another flow. The wishes first, so that what waits anyway and the repair go out as one.
+        ``needed``: no REGISTER will do it, so do it even if no call is up: the next one needs a flow too."""
         if tracked is None:
             return
         tracked.register_within_s = None
-        if self._calls_up() and tracked.flow.is_open:
-            self._listener.on_flow_ready(self.id)
-            self._signaling.move_account(self.id, tracked.flow)
-        if watch:
+        if needed or self._calls_up():
+            self._calls_on = tracked.flow.generation
+            if tracked.flow.is_open:  # the end of one that is not is about to be told
+                self._listener.on_flow_ready(self.id)
+                self._signaling.move_account(self.id, tracked.flow)
+        if needed and not self._watch.runs:
             self._watch_over(tracked)
 
     def _unregister(self) -> None:

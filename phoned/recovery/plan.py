@@ -71,6 +71,8 @@ class AccountFacts:
     unregister_by: float | None = None
     """An un-REGISTER is under way; when it is given up."""
     calls_up: int = 0
+    calls_on: int | None = None
+    """The flow that new requests and dialogs go over: they moved there when it was to be registered, or was."""
 
     @property
     def gated(self) -> bool:
@@ -99,7 +101,8 @@ class Register:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CarryCalls:
-    """Move the dialogs to this flow without a REGISTER: the account is off, its calls are not."""
+    """Move the dialogs to this flow without a REGISTER: the account is off and its calls are not, or they went ahead to
+    a candidate that came to nothing."""
 
     generation: int
 
@@ -168,6 +171,8 @@ def plan(facts: AccountFacts) -> Plan:
         )
     if not facts.flow.registered:
         return _unregistered(facts, facts.flow)
+    if facts.candidate is None and facts.flow.suspect is None and _elsewhere(facts, facts.flow):
+        return Plan(state=S.ONLINE, steps=(CarryCalls(generation=facts.flow.generation),))
     if facts.flow.suspect is not None or facts.flow.proxy != facts.proxy:
         return _replace(facts, facts.flow)
     return _online(facts, facts.flow)
@@ -249,7 +254,8 @@ def _for_calls(facts: AccountFacts) -> Plan:
     if not facts.network_up or facts.dialling:
         return Plan(state=S.OFF)
     if flow is not None and flow.suspect is None:
-        return Plan(state=S.OFF, steps=(CarryCalls(generation=flow.generation),) if flow.fresh else ())
+        carried = not flow.fresh and not _elsewhere(facts, flow)
+        return Plan(state=S.OFF, steps=() if carried else (CarryCalls(generation=flow.generation),))
     if facts.gated:
         return Plan(state=S.OFF, wake_at=facts.gate_until)
     if flow is not None:
@@ -262,6 +268,10 @@ def _drop_attempt(facts: AccountFacts) -> tuple[Step, ...]:
     if facts.candidate is not None:
         steps.append(CloseFlow(generation=facts.candidate.generation))
     return tuple(steps)
+
+
+def _elsewhere(facts: AccountFacts, flow: FlowFacts) -> bool:
+    return facts.calls_on is not None and facts.calls_on != flow.generation
 
 
 def _refresh(facts: AccountFacts, flow: FlowFacts) -> tuple[Step, ...]:

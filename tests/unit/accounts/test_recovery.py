@@ -355,3 +355,57 @@ async def test_what_is_said_of_us_is_not_asked_again_through_the_backup(status: 
     assert {url for url, _ in asked} == {"ws://server/"}
     assert world.account.view().outbound_proxy.active == "ws://server/"
     assert (world.flow.is_open, len(world.dialer.flows)) == (True, 1)
+
+
+@pytest.mark.behaviour("L10")
+@virtual
+async def test_calls_come_back_from_a_candidate_that_is_refused() -> None:
+    world = World(target_backup=BACKUP)
+    await world.online()
+    world.listener.calls = 1
+    world.account.use_proxy("backup")
+    await asyncio.sleep(0.1)
+    world.refused("auth", status=403)
+    assert world.state() is S.ONLINE
+    assert world.signaling.moved == [2, 1]
+    assert world.listener.heard[-2:] == ["flow_ready", "flow_ready"]
+    await asyncio.sleep(50)
+    assert world.signaling.moved == [2, 1]
+
+
+@pytest.mark.behaviour("L10")
+@virtual
+async def test_calls_come_back_from_a_candidate_that_stays_mute_or_is_closed_even_if_they_end_meanwhile() -> None:
+    for closed in (False, True):
+        world = World(target_backup=BACKUP)
+        await world.online()
+        world.listener.calls = 1
+        world.account.use_proxy("backup")
+        await asyncio.sleep(0.1)
+        world.listener.calls = 0
+        world.account.on_calls_changed()
+        if closed:
+            world.flow.die(Cause.CLOSED)
+        else:
+            await asyncio.sleep(4.95)
+        world.dialer.always = FlowError(Cause.REFUSED, "nobody there")
+        await asyncio.sleep(0.05)
+        assert world.signaling.moved == [2, 1]
+        assert world.state() is S.ONLINE
+
+
+@virtual
+async def test_calls_are_not_moved_back_to_a_flow_that_is_doubted_but_are_once_the_doubt_is_gone() -> None:
+    world = World()
+    await world.online()
+    world.listener.calls, old = 1, world.flow
+    world.account.on_event(FlowSuspect(session="s", account="a", flow=1))
+    await asyncio.sleep(0.1)
+    world.dialer.always = FlowError(Cause.REFUSED, "nobody there")
+    world.refused(status=500)
+    await asyncio.sleep(0.3)
+    assert world.signaling.moved == [2]
+    old.last_received = float("inf")
+    await asyncio.sleep(1)
+    assert world.signaling.moved == [2, 1]
+    assert world.state() is S.ONLINE

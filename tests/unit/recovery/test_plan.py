@@ -148,6 +148,16 @@ def test_calls_of_an_account_that_is_off_keep_a_flow() -> None:
     assert of(gave_up=True, calls_up=1) == Plan(state=S.OFF), "it was told to try no more"
 
 
+def test_calls_that_went_ahead_to_a_candidate_that_is_gone_are_moved_back() -> None:
+    back = Plan(state=S.ONLINE, steps=(CarryCalls(generation=1),))
+    assert of(flow=online(), calls_on=2) == back
+    assert of(flow=online(), calls_on=2, proxy="backup") == back
+    assert of(flow=online(), calls_on=1) == of(flow=online())
+    assert of(flow=online(), calls_on=2, candidate=flow(2, answer_by=104.0)) == Plan(state=S.ONLINE, wake_at=104.0)
+    assert of(flow=online(suspect=Cause.PING), calls_on=2).steps == (DialFlow(proxy="primary"),)
+    assert of(wanted=False, calls_up=1, flow=flow(), calls_on=2).steps == back.steps
+
+
 def test_giving_up_is_quiet() -> None:
     assert of(gave_up=True) == Plan(state=S.OFF)
     assert of(gave_up=True, flow=online()).steps == (CloseFlow(generation=1),)
@@ -178,6 +188,7 @@ facts = st.builds(
     gave_up=st.booleans(),
     unregister_by=times,
     calls_up=st.integers(0, 2),
+    calls_on=st.one_of(st.none(), st.integers(1, 3)),
 )
 
 
