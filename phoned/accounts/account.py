@@ -300,8 +300,7 @@ class Account:
 
     def _lost(self, tracked: TrackedFlow, cause: Cause, detail: str) -> None:
         """A flow is gone: what was to follow it does."""
-        if self._flows.drop(tracked):
-            self._watch.stop()
+        self._drop(tracked)
         if self._gate.gave_up if self.desired == "registered" else not self._calls_up():
             return  # nothing is tried any more
         if tracked.answer_by is None and tracked.registered is None and self._gate.gate in (Gate.AUTH, Gate.THROTTLED):
@@ -455,20 +454,23 @@ class Account:
             return
         in_use = self._flows.in_use
         replaced = tracked is self._flows.candidate and in_use is not None and in_use.registered is not None
-        overdue = tracked.answer_by is not None
-        if replaced and not overdue:
-            self._flows.drop(tracked)  # the flow that its successor has replaced: nothing is lost with it
+        if tracked.answer_by is not None and tracked.answer_by <= self._now():
+            self._lost(tracked, cause, f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s")
+        elif replaced or cause in planning.MOVED:
+            self._drop(tracked)  # nothing is lost with what its successor replaced, or what set out on another way
         else:
-            within = f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s"
-            self._lost(tracked, cause, within if overdue else "doubted")
+            self._lost(tracked, cause, "doubted")
         tracked.flow.abort(cause, "abandoned")
 
     def _close_flow(self, tracked: TrackedFlow | None) -> None:
         if tracked is None:
             return
+        self._drop(tracked)
+        tracked.flow.close()
+
+    def _drop(self, tracked: TrackedFlow) -> None:
         if self._flows.drop(tracked):
             self._watch.stop()
-        tracked.flow.close()
 
     def _watch_over(self, tracked: TrackedFlow) -> None:
         def interval_s() -> float:

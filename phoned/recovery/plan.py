@@ -31,6 +31,8 @@ class Gate(StrEnum):
     AUTH = "auth"
 
 
+MOVED = frozenset({Cause.NETWORK, Cause.RESUME})
+"""Doubts that are about the way and not about the server: nothing is to be learnt by waiting for its answer."""
 _GATED = {Gate.BACKOFF: S.BACKOFF, Gate.THROTTLED: S.THROTTLED, Gate.AUTH: S.AUTH_FAILED}
 
 
@@ -188,6 +190,8 @@ def _without_flow(facts: AccountFacts) -> Plan:
 
 def _unregistered(facts: AccountFacts, flow: FlowFacts) -> Plan:
     """A flow that no binding points to yet, or no longer: it is tried again on the living socket."""
+    if flow.suspect in MOVED:
+        return Plan(state=S.CONNECTING, steps=(AbortFlow(generation=flow.generation, cause=flow.suspect),))
     if flow.answer_by is not None:
         return Plan(state=S.REGISTERING, wake_at=flow.answer_by)
     if facts.gated:
@@ -211,6 +215,8 @@ def _replace(facts: AccountFacts, flow: FlowFacts) -> Plan:
                 wake_at=_earliest(facts.gate_until, _refresh_time(flow)),
             )
         return Plan(state=state, steps=(DialFlow(proxy=facts.proxy),))
+    if candidate.suspect in MOVED:
+        return Plan(state=state, steps=(AbortFlow(generation=candidate.generation, cause=candidate.suspect),))
     if candidate.answer_by is None:
         if facts.gated:
             return Plan(state=state, wake_at=facts.gate_until)

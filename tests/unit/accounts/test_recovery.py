@@ -9,6 +9,7 @@ import pytest
 
 from phoned.errors import WrongState
 from phoned.model import AccountState, Cause
+from phoned.recovery.backoff import Schedule
 from phoned.sip.events import FlowSuspect
 from phoned.transport.flow import FlowError, FlowTarget
 from tests.support.accounts import World
@@ -409,3 +410,28 @@ async def test_calls_are_not_moved_back_to_a_flow_that_is_doubted_but_are_once_t
     await asyncio.sleep(1)
     assert world.signaling.moved == [2, 1]
     assert world.state() is S.ONLINE
+
+
+@pytest.mark.behaviour("R6")
+@pytest.mark.parametrize("cause", [Cause.NETWORK, Cause.RESUME])
+@virtual
+async def test_a_network_that_moves_again_under_a_register_is_followed_at_once(cause: Cause) -> None:
+    slow = Schedule(first_s=2, base_s=2, jitter=0.0, hurry_with_call=False)
+    for online in (True, False):
+        world = World(schedule=slow)
+        if online:
+            await world.online()
+            world.listener.calls = 1
+            world.account.on_network(up=True, affected=True, cause=cause)
+        else:
+            world.account.want_registered()
+        await asyncio.sleep(0.1)
+        waiting = world.flow
+        world.account.on_network(up=True, affected=True, cause=cause)
+        await asyncio.sleep(0.02)
+        assert world.flow is not waiting
+        assert world.flow.is_open
+        assert waiting.ended_by is cause
+        world.registered()
+        assert world.state() is S.ONLINE
+        assert "account.connect_failed" not in await world.types()

@@ -158,6 +158,17 @@ def test_calls_that_went_ahead_to_a_candidate_that_is_gone_are_moved_back() -> N
     assert of(wanted=False, calls_up=1, flow=flow(), calls_on=2).steps == back.steps
 
 
+@pytest.mark.parametrize("cause", [Cause.NETWORK, Cause.RESUME])
+def test_what_set_out_on_the_way_of_before_is_not_waited_for(cause: Cause) -> None:
+    abort = (AbortFlow(generation=1, cause=cause),)
+    assert of(flow=flow(suspect=cause, answer_by=105.0)) == Plan(state=S.CONNECTING, steps=abort)
+    assert of(flow=flow(suspect=cause), gate=Gate.BACKOFF, gate_until=130.0).steps == abort
+    for candidate in (flow(2, suspect=cause, answer_by=105.0), flow(2, suspect=cause)):
+        replacing = of(flow=online(suspect=cause), candidate=candidate)
+        assert replacing == Plan(state=S.SUSPECT, steps=(AbortFlow(generation=2, cause=cause),))
+    assert of(flow=flow(suspect=Cause.TIMEOUT, answer_by=105.0)).wake_at == 105.0
+
+
 def test_giving_up_is_quiet() -> None:
     assert of(gave_up=True) == Plan(state=S.OFF)
     assert of(gave_up=True, flow=online()).steps == (CloseFlow(generation=1),)
