@@ -76,13 +76,7 @@ class Account:
         self._proxies = Proxies(**policy.proxies)
         self._flows = FlowPair()
         self._losses = Losses(
-            account_id,
-            flows=self._flows,
-            gate=self._gate,
-            news=self._news,
-            proxies=self._proxies,
-            calls_up=self._calls_up,
-            now=self._now,
+            account_id, self._flows, self._gate, self._news, self._proxies, calls_up=self._calls_up, now=self._now
         )
         self._dialling = Dialling(
             self._tasks, dialer, signaling, on_flow=self._on_dialled, on_failed=self._on_dial_failed
@@ -385,6 +379,7 @@ class Account:
                 self._news.tell("account.unregistered")
         else:
             self._off.clear()
+        self._news.flush()
         if state is S.ONLINE and self._flows.in_use is not None and not self._flows.in_use.welcomed:
             self._welcome(self._flows.in_use, never_left=before is S.SUSPECT or before is S.ONLINE)
 
@@ -396,6 +391,7 @@ class Account:
         tracked.stable = asyncio.get_running_loop().call_later(figures.STABLE_S, self._gate.lasted)
         self._watch_over(tracked)
         self._news.registered(self._now(), self._gate.failures, never_left=never_left)
+        self._news.flush()
         self._listener.on_registered(self.id)
 
     # --- hands

@@ -25,11 +25,11 @@ class Losses:
     def __init__(
         self,
         account: str,
-        *,
         flows: FlowPair,
         gate: AccountGate,
         news: AccountNews,
         proxies: Proxies,
+        *,
         calls_up: Callable[[], int],
         now: Callable[[], float],
     ) -> None:

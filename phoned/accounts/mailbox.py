@@ -27,3 +27,4 @@ class Mailbox:
         if view != self.view:
             self.view = view
             self._news.tell("account.mailbox")
+            self._news.flush()

@@ -20,12 +20,20 @@ class AccountNews:
         self._view = view
         self._outage_began: float | None = None
         self._move: Move | None = None
+        self._waiting: list[tuple[str, dict[str, object]]] = []
         self.ever_registered = False
         self.last_error: LastError | None = None
 
     def tell(self, type_: str, **facts: object) -> None:
-        """An event with the account's full view."""
-        self._bus.publish(type_, account=self._view(), **facts)
+        """An event, with the account's full view of the moment when it is published (`flush`): what happens changes the
+        state too, and the two are told as one."""
+        self._waiting.append((type_, facts))
+
+    def flush(self) -> None:
+        """Publish what there is to tell: the state is right now."""
+        waiting, self._waiting = self._waiting, []
+        for type_, facts in waiting:
+            self._bus.publish(type_, account=self._view(), **facts)
 
     def outage(self, now: float) -> None:
         """From now on the account cannot be reached, unless it could not before."""
