@@ -317,8 +317,8 @@ class Call:
             case sip.Answered():
                 self._on_answered(event)
             case sip.Modified() | sip.ModifyRefused():
-                self.changes.on_outcome(event)
-                self.repair.on_outcome(event)
+                self._negotiation.outcome(event, self._on_outcome)
+                return
             case sip.ModifyPutOff():
                 self.repair.on_put_off(event)
             case sip.InfoReceived():
@@ -328,6 +328,12 @@ class Call:
             case _:
                 pass  # Confirmed, DialogChanged, RemoteModified: nothing that a person would see
         self.memory.on_session_event(event)
+
+    def _on_outcome(self, event: sip.Modified | sip.ModifyRefused) -> None:
+        if not self.ended:
+            self.changes.on_outcome(event)
+            self.repair.on_outcome(event)
+            self.memory.on_session_event(event)
 
     def _on_progress(self, event: sip.Progress) -> None:
         self._redial.on_heard()

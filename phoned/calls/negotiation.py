@@ -2,7 +2,8 @@
 
 `Negotiation` takes the core's wishes for descriptions in order, asks the media session for them and hands them back.
 It must not know call states. Media work waits for sockets, so it runs in one task per call that has something to
-negotiate; a description that nobody wants any more is rolled back.
+negotiate; a description that nobody wants any more is rolled back. An answer that cannot be used is the end of a call
+that has agreed on nothing else; later it is as good as a refusal, and what ran before it keeps running.
 """
 
 from __future__ import annotations
@@ -10,19 +11,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from phoned.calls.ports import DescribedMedia, DescriptionDesk
 from phoned.errors import DescriptionError, PhonedError
-from phoned.sip.events import AnswerReceived, DescriptionExpired, DescriptionKind, DescriptionWanted, ModifyCause
+from phoned.sip.events import (
+    AnswerReceived,
+    DescriptionExpired,
+    DescriptionKind,
+    DescriptionWanted,
+    Modified,
+    ModifyCause,
+    ModifyRefused,
+)
 from phoned.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 NOT_ACCEPTABLE_HERE = 488
 SERVER_ERROR = 500
+OK = 200
 
-Work = DescriptionWanted | AnswerReceived | DescriptionExpired
+Outcome = Modified | ModifyRefused
+Tell = Callable[[Outcome], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +46,19 @@ class OfferWish:
     """Send nothing until the new path is there: the old one is believed dead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An outcome, and who is to hear it once the answer before it was taken."""
+
+    event: Outcome
+    tell: Tell = field(repr=False)
+
+
+Work = DescriptionWanted | AnswerReceived | DescriptionExpired | Due
+
+
 class Negotiation:
-    """One call's descriptions. Driven by `wanted`, `answered`, `expired`, `refused` and `settled`."""
+    """One call's descriptions. Driven by `wanted`, `answered`, `expired`, `outcome`, `refused` and `settled`."""
 
     def __init__(
         self,
@@ -60,6 +82,12 @@ class Negotiation:
         self._offered: str | None = None
         self._followed_fork: str | None = None
         self._expired: set[str] = set()
+        self._agreed = False
+        """Something is in force that can be rolled back to."""
+        self._answers = self._outcomes = 0
+        """Final answers, and outcomes that came with them, which wait for their turn."""
+        self._unusable = False
+        """The answer of the next outcome was of no use."""
 
     def wish(self, *, ice_restart: bool = False, rebuild: bool = False, pause: bool = False) -> None:
         """Let the next offer restart ICE or rebuild the association as well. It stands until one was accepted, or
@@ -73,7 +101,7 @@ class Negotiation:
     def start_over(self) -> None:
         """The dialog is gone before it was answered, another begins: what an early answer agreed on is built anew."""
         self.refused()
-        self._followed_fork = None
+        self._followed_fork, self._agreed = None, False
         if self._media.current_offer() is not None:
             self.wish(rebuild=True)
 
@@ -86,7 +114,17 @@ class Negotiation:
         if event.early and self._followed_fork not in (None, event.fork):
             return  # another fork's early answer: one offer of ours can follow one fork only (RFC 3264)
         self._followed_fork = event.fork
+        self._answers += not event.early
         self._enqueue(event)
+
+    def outcome(self, event: Outcome, tell: Tell) -> None:
+        """What became of a re-INVITE of ours, for ``tell``: once the answer that it brought was taken, and as a refusal
+        when that cannot be used."""
+        if not self._answers:
+            tell(event)
+            return
+        self._outcomes += 1
+        self._enqueue(Due(event, tell))
 
     def expired(self, event: DescriptionExpired) -> None:
         """Nobody wants this description any more."""
@@ -135,6 +173,8 @@ class Negotiation:
                     self._expired.discard(work.token)
                     if self._offered == work.token:
                         self.refused()
+                case Due():
+                    self._tell(work)
 
     async def _supply(self, wanted: DescriptionWanted) -> None:
         if wanted.token in self._expired:
@@ -150,6 +190,8 @@ class Negotiation:
         else:
             if wanted.kind is DescriptionKind.OFFER:
                 self._offered = wanted.token
+            else:
+                self._agreed = True
             self._signaling.supply(wanted.token, description)
 
     async def _describe(self, wanted: DescriptionWanted) -> bytes:
@@ -171,7 +213,25 @@ class Negotiation:
         except PhonedError as error:
             log.warning("the answer cannot be used: %s", error.detail)
             if not answer.early:
-                self._on_unusable(error.detail)
-            return
-        if not answer.early:
-            self._offered = None
+                self._rejected(error.detail)
+        else:
+            if not answer.early:
+                self._offered, self._agreed = None, True
+        finally:
+            self._answers -= not answer.early
+
+    def _rejected(self, detail: str) -> None:
+        if self._outcomes:
+            self._unusable = True
+        elif self._agreed:
+            self.refused()  # it came in an ACK: nobody waits for its outcome
+        else:
+            self._on_unusable(detail)
+
+    def _tell(self, due: Due) -> None:
+        event, unusable = due.event, self._unusable
+        self._outcomes, self._unusable = self._outcomes - 1, False
+        if unusable and isinstance(event, Modified):
+            reason = "no usable answer in it"
+            event = ModifyRefused(session=event.session, causes=event.causes, status=OK, reason=reason)
+        due.tell(event)

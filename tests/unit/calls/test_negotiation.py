@@ -8,7 +8,15 @@ from typing import Any
 
 from phoned.calls.negotiation import Negotiation
 from phoned.errors import DescriptionError, UnavailableError
-from phoned.sip.events import AnswerReceived, DescriptionExpired, DescriptionKind, DescriptionWanted, ModifyCause
+from phoned.sip.events import (
+    AnswerReceived,
+    DescriptionExpired,
+    DescriptionKind,
+    DescriptionWanted,
+    Modified,
+    ModifyCause,
+    ModifyRefused,
+)
 from phoned.tasks import Tasks
 from tests.support.call_media import FakeMedia
 from tests.support.calls import FakeCore, settle, virtual
@@ -136,6 +144,59 @@ async def test_an_early_answer_that_is_no_good_is_no_end_but_the_last_one_is() -
     desk.answered("t1")
     await settle()
     assert desk.unusable == ["last"]
+
+
+@virtual
+async def test_an_outcome_is_told_after_its_answer_was_taken_and_as_a_refusal_when_that_is_of_no_use() -> None:
+    desk, told = Desk(), list[Modified | ModifyRefused]()
+    modified = Modified(session="s", causes=(ModifyCause.HOLD,))
+    desk.negotiation.outcome(modified, told.append)
+    assert told == [modified]
+    desk.wants("t1")
+    await settle()
+    desk.answered("t1")
+    desk.negotiation.outcome(modified, told.append)
+    assert told == [modified]
+    await settle()
+    assert told == [modified, modified]
+    desk.wants("t2")
+    await settle()
+    desk.media.errors["accept"] = [DescriptionError("torn")]
+    desk.answered("t2")
+    desk.negotiation.outcome(modified, told.append)
+    await settle()
+    refused = told[-1]
+    assert isinstance(refused, ModifyRefused)
+    assert (refused.causes, refused.status) == (modified.causes, 200)
+    desk.negotiation.refused()
+    assert desk.media.log[-1] == "rollback"
+    assert desk.unusable == []
+    refusal = ModifyRefused(session="s", causes=(), status=488, reason="")
+    desk.answered("t2")
+    desk.negotiation.outcome(refusal, told.append)
+    await settle()
+    assert told[-1] is refusal
+
+
+@virtual
+async def test_an_answer_of_no_use_to_an_offer_that_they_asked_for_is_rolled_back_once_anything_was_agreed() -> None:
+    for first in (b"theirs", None):
+        desk = Desk()
+        desk.wants("t1", first)
+        await settle()
+        if first is None:
+            desk.answered("t1")
+        desk.wants("t2")
+        await settle()
+        desk.media.errors["accept"] = [DescriptionError("torn")]
+        desk.answered("t2")
+        await settle()
+        assert (desk.unusable, desk.media.log[-1]) == ([], "rollback")
+        desk.negotiation.start_over()
+        desk.media.errors["accept"] = [DescriptionError("torn")]
+        desk.answered("t3")
+        await settle()
+        assert desk.unusable == ["torn"]
 
 
 @virtual
