@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from phoned.config.places import default_state_dir
+
 if TYPE_CHECKING:
     import httpx
 
@@ -22,6 +24,8 @@ OK, ERROR, USAGE, UNREACHABLE, NOT_FOUND, WRONG_STATE, NOT_ANSWERED, AUTH, TIMEO
 BAD_CONFIGURATION = 78
 
 PROBE_S = 5.0
+MACHINES = "/run/phoned/api.sock"
+"""The socket of the system's daemon."""
 
 _BY_STATUS = {
     401: AUTH,
@@ -107,10 +111,14 @@ def find_target(unix: str | None, url: str | None, token_file: Path | None, envi
         return Target(socket=environ["PHONED_SOCKET"], token=token)
     if environ.get("PHONED_URL"):
         return Target(url=environ["PHONED_URL"], token=token)
-    candidates = ["/run/phoned/api.sock"]
-    if environ.get("XDG_RUNTIME_DIR"):
-        candidates.insert(0, os.path.join(environ["XDG_RUNTIME_DIR"], "phoned/api.sock"))
-    return Target(socket=next(filter(os.path.exists, candidates), candidates[-1]), token=token)
+    return Target(socket=next(filter(os.path.exists, usual_sockets(environ)), MACHINES), token=token)
+
+
+def usual_sockets(environ: Mapping[str, str]) -> list[str]:
+    """Where a daemon listens that was told nothing else: the user's, the system's, and one that a user started without
+    a session."""
+    own = [os.path.join(environ["XDG_RUNTIME_DIR"], "phoned/api.sock")] if environ.get("XDG_RUNTIME_DIR") else []
+    return [*own, MACHINES, str(default_state_dir(environ) / "run" / "api.sock")]
 
 
 def _load() -> None:

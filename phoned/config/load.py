@@ -17,14 +17,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, RootModel, ValidationError
 
 from phoned.config.merge import Layers, read_layers
+from phoned.config.places import SYSTEM_FILE, default_runtime_dir, default_state_dir
 from phoned.config.profiles import PROFILES
 from phoned.config.report import DEFAULT, ConfigError, Location, Origin, Problem, dotted
 from phoned.config.schema import AccountConfig, Config
 from phoned.config.secrets import BadSecret, FileSecrets, read_credential, read_secret_file
 from phoned.config.shape import Places, absolute_paths, problems_of
 from phoned.config.types import Secret
-
-SYSTEM_FILE = Path("/etc/phoned/phoned.toml")
 
 SERVICE_TABLES = ("api", "webhooks", "twilio", "mqtt", "nats", "metrics")
 """Tables of services that the contract names: kept even where no installed service claims them."""
@@ -90,25 +89,6 @@ def find_config(explicit: Path | None, environ: Mapping[str, str], system: Path 
     message = "no configuration: run `phoned init`, or name a file with --config"
     origin = Origin(source=" or ".join(map(str, candidates)))
     raise ConfigError([Problem(origin=origin, key="", message=message)], absent=True)
-
-
-def default_state_dir(environ: Mapping[str, str]) -> Path:
-    """``$STATE_DIRECTORY`` (systemd), else XDG state."""
-    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if given:
-        return Path(given)
-    home = Path(environ.get("HOME") or "~").expanduser()
-    return Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "phoned"
-
-
-def default_runtime_dir(environ: Mapping[str, str], state_dir: Path) -> Path:
-    """``$RUNTIME_DIRECTORY`` (systemd), else XDG runtime, else ``/run/phoned`` for root, else below the state."""
-    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if given:
-        return Path(given)
-    if environ.get("XDG_RUNTIME_DIR"):
-        return Path(environ["XDG_RUNTIME_DIR"]) / "phoned"
-    return Path("/run/phoned") if os.geteuid() == 0 else state_dir / "run"
 
 
 def load_config(

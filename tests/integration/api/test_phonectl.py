@@ -16,9 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from api.ctl import client as ctl
-from api.ctl.client import Client, Failure, Target
+from api.ctl.client import Client, Failure, Target, find_target, usual_sockets
 from api.ctl.whole import app
 from phoned import errors
+from phoned.config.places import default_runtime_dir, default_state_dir
 from phoned.model import AccountState, OutboundProxyView
 from tests.integration.api.conftest import Running
 from tests.unit.api.test_trace import TRACE
@@ -175,6 +176,18 @@ async def test_exit_3_without_a_daemon(tmp_path: Path) -> None:
     assert done.code == ctl.UNREACHABLE
     done = await phonectl(None, "events", "--follow", PHONED_URL="http://127.0.0.1:9")
     assert done.code == ctl.UNREACHABLE
+
+
+def test_a_daemon_is_looked_for_where_it_listens_with_and_without_a_session(tmp_path: Path) -> None:
+    bare = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    state = default_state_dir(bare)
+    assert usual_sockets(bare) == ["/run/phoned/api.sock", str(state / "run" / "api.sock")]
+    session = {**bare, "XDG_RUNTIME_DIR": str(tmp_path / "session")}
+    assert usual_sockets(session) == [str(default_runtime_dir(session, state) / "api.sock"), *usual_sockets(bare)]
+    listening = Path(usual_sockets(session)[0])
+    listening.parent.mkdir(parents=True)
+    listening.touch()
+    assert find_target(None, None, None, session).socket == str(listening)
 
 
 async def test_exit_4_and_5(running: Running) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, RootModel
 
-from phoned.config.load import LoadedConfig, default_runtime_dir, default_state_dir, find_config, load_config
+from phoned.config.load import LoadedConfig, find_config, load_config
+from phoned.config.places import default_runtime_dir, default_state_dir
 from phoned.config.report import ConfigError
 from phoned.config.types import FromRuntime, Secret, SecretFile, Table
 from phoned.errors import NotFound
