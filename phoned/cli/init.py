@@ -15,6 +15,7 @@ import typer
 
 from phoned.cli.common import ConfigOption, fail
 from phoned.cli.files import NewFile, write_all
+from phoned.config.places import SYSTEM_FILE
 
 
 def command(
@@ -51,7 +52,9 @@ def command(
     secret, secret_path = _secret(own, password_file, no_input)
     if audio is None:
         audio = not no_input and typer.confirm("Use this machine's sound device?", default=False, err=True)
-    text = render(url=url, user=user, secret_path=secret_path, audio=audio, beside=path.parent)
+    text = render(
+        url=url, user=user, secret_path=secret_path, audio=audio, beside=path.parent, state_dir=units_state_dir(path)
+    )
     _check(text, path)
     for kept in _write(path, text, secret, secret_path):
         print(f"kept the old file as {kept}", file=sys.stderr)
@@ -113,16 +116,29 @@ def _server(text: str) -> str:
 def default_path() -> Path:
     """Where the daemon looks first: the user's, or the machine's for root."""
     if os.geteuid() == 0 and "XDG_CONFIG_HOME" not in os.environ:
-        return Path("/etc/phoned/phoned.toml")
+        return SYSTEM_FILE
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "phoned" / "phoned.toml"
 
 
-def render(*, url: str, user: str, secret_path: Path | None, audio: bool, beside: Path) -> str:
+def units_state_dir(path: Path) -> Path | None:
+    """The state directory of the systemd unit that reads this file; None for a file that none reads. A unit has it from
+    systemd; the other commands, in a shell, would look elsewhere if the file did not name it."""
+    path = Path(os.path.abspath(path))
+    machines = SYSTEM_FILE.parent
+    if path.parent.parent == machines and path.parent.name != "conf.d" and path.name == SYSTEM_FILE.name:
+        return Path(f"/var/lib/phoned-{path.parent.name}")  # phoned@NAME
+    return Path("/var/lib/phoned") if path.is_relative_to(machines) else None
+
+
+def render(
+    *, url: str, user: str, secret_path: Path | None, audio: bool, beside: Path, state_dir: Path | None = None
+) -> str:
     """The TOML text of one account."""
     address = user.removeprefix("sip:")
     if "@" not in address:
         address += f"@{urlsplit(url).hostname or ''}"
-    lines = ["[[accounts]]", f"id = {_quoted(account_id(address))}", f"aor = {_quoted(f'sip:{address}')}"]
+    lines = [] if state_dir is None else ["[phone]", f"state_dir = {_quoted(str(state_dir))}", ""]
+    lines += ["[[accounts]]", f"id = {_quoted(account_id(address))}", f"aor = {_quoted(f'sip:{address}')}"]
     if secret_path is not None:
         shown = secret_path.name if secret_path.parent == beside else str(secret_path)
         lines.append(f"password_file = {_quoted(shown)}")

@@ -37,7 +37,8 @@ def command(
 
     state_dir = load_config(config).state_dir
     token = issue_token(state_dir, scope.value)
-    print(token)
+    print(token, flush=True)
+    _note_stranger(state_dir)
     made = TokenStore(state_dir).find(token)
     _record(state_dir, f"phoned token --scope {scope.value}", made.id if made is not None else None)
 
@@ -54,8 +55,18 @@ def _console(scope: TokenScope, config: ConfigOption) -> int:
     print(console_link(table["host"], port, issue_login(loaded.state_dir, scope.value)))
     minutes = round(CODE_LIFE.total_seconds() / 60)
     print(f"phoned: good once, within {minutes} minutes, in a browser on this machine", file=sys.stderr)
+    _note_stranger(loaded.state_dir)
     _record(loaded.state_dir, f"phoned token --console --scope {scope.value}", None)
     return 0
+
+
+def _note_stranger(state_dir: Path) -> None:
+    """On stderr: the phone that runs, if any, does not know what was just made."""
+    from phoned.store.lock import owner_alive
+
+    if not owner_alive(state_dir):
+        remedy = "if yours has another, name its file with --config, or that directory as [phone] state_dir"
+        print(f"phoned: no phone runs with the state directory {state_dir}; {remedy}", file=sys.stderr)
 
 
 def _record(state_dir: Path, what: str, target: str | None) -> None:

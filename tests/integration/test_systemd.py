@@ -22,7 +22,9 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from phoned.cli.init import units_state_dir
 from phoned.config.load import load_config
+from phoned.config.places import SYSTEM_FILE
 from phoned.daemon import Daemon
 from phoned.service import Context
 from phoned.tasks import Tasks
@@ -105,6 +107,18 @@ def test_the_template_is_the_service_with_the_instances_paths() -> None:
         for line in settings("phoned@.service")
     ]
     assert alike == settings("phoned.service")
+
+
+@pytest.mark.parametrize("instance", ["", "office"])
+def test_init_names_the_state_directory_that_the_unit_has(instance: str) -> None:
+    lines = [line.replace("%i", instance) for line in settings(f"phoned{'@' if instance else ''}.service")]
+    named = {name: value for name, _, value in (line.partition("=") for line in lines)}
+    explicit = named["ExecStart"].partition(" --config ")[2]
+    assert units_state_dir(Path(explicit or SYSTEM_FILE)) == Path("/var/lib") / named["StateDirectory"]
+
+
+def test_a_phone_of_a_session_has_the_state_directory_of_the_commands_in_it() -> None:
+    assert not [line for line in settings("phoned-user.service") if line.startswith("StateDirectory")]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from phoned import cli
 from phoned.cli.check_config import hidden, leaves
-from phoned.cli.init import account_id, sound_found
+from phoned.cli.init import account_id, render, sound_found, units_state_dir
 from phoned.config.load import load_config
 from phoned.errors import WrongState
+from phoned.store.lock import StateLock
 from phoned.store.logins import exchange_login
 
 ACCOUNT = """\
@@ -170,6 +171,20 @@ def test_token_prints_a_token_alone(phoned: Phoned, config: Path) -> None:
     assert phoned("token", "--scope", "root", "--config", str(config)).status == 2
 
 
+@pytest.mark.parametrize("link", [[], ["--console"]])
+def test_token_tells_when_no_phone_has_the_state_directory_that_it_writes_to(
+    phoned: Phoned, config: Path, link: list[str]
+) -> None:
+    state = config.parent / "state"
+    ended = phoned("token", *link, "--config", str(config))
+    assert ended.status == 0
+    assert f"no phone runs with the state directory {state}" in ended.err
+    assert "--config" in ended.err
+    assert str(state) not in ended.out
+    with StateLock(state):
+        assert "no phone runs" not in phoned("token", *link, "--config", str(config)).err
+
+
 def test_token_prints_a_link_to_the_console_that_is_good_once(phoned: Phoned, config: Path) -> None:
     ended = phoned("token", "--console", "--scope", "admin", "--config", str(config))
     assert ended.status == 0
@@ -245,6 +260,35 @@ def test_init_without_questions_writes_what_run_takes(phoned: Phoned, tmp_path: 
     password = loaded.password("alice")
     assert password is not None
     assert password.text() == "hush-hush"
+
+
+@pytest.mark.parametrize(
+    ("file", "state_dir"),
+    [
+        ("/etc/phoned/phoned.toml", "/var/lib/phoned"),
+        ("/etc/phoned/office/phoned.toml", "/var/lib/phoned-office"),
+        ("/etc/phoned/conf.d/phoned.toml", "/var/lib/phoned"),
+        ("/etc/phoned/../phoned/phoned.toml", "/var/lib/phoned"),
+        ("/etc/phoned-old/phoned.toml", None),
+        ("/home/kiosk/.config/phoned/phoned.toml", None),
+    ],
+)
+def test_init_names_the_state_directory_of_the_unit_that_reads_the_file(
+    tmp_path: Path, file: str, state_dir: str | None
+) -> None:
+    found = units_state_dir(Path(file))
+    assert found == (None if state_dir is None else Path(state_dir))
+    text = render(
+        url="wss://edge.example.org/ws", user="alice", secret_path=None, audio=False, beside=tmp_path, state_dir=found
+    )
+    written = tmp_path / "phoned.toml"
+    written.write_text(text)
+    for environ in ({"HOME": "/root"}, {"HOME": "/root", "STATE_DIRECTORY": state_dir or "/srv/phoned"}):
+        loaded = load_config(written, environ=environ)
+        if state_dir is not None:
+            assert loaded.state_dir == Path(state_dir)
+        else:
+            assert "state_dir" not in text
 
 
 def test_init_asks_and_keeps_the_password_in_a_file_of_its_own(tmp_path: Path) -> None:
