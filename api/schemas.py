@@ -25,6 +25,8 @@ from phoned.config.accounts import AccountConfig
 from phoned.config.single import MAX_PASSWORD
 from phoned.config.stream import StreamOrder
 from phoned.model import (
+    HEADER_NAME,
+    MAX_HEADERS,
     CallRequest,
     CollectRequest,
     DevicesChange,
@@ -39,9 +41,7 @@ from phoned.model import (
 )
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HEADER = re.compile(
-    r"(?:[Xx]-[A-Za-z0-9!%*_+`'~.-]+|User-to-User|Subject|Priority|Alert-Info|Call-Info|Answer-Mode|Privacy|P-Preferred-Identity)"
-)
+_HEADER = re.compile(HEADER_NAME)
 _CALL_ID = r"^call_[0-9a-f]{32}$"
 
 
@@ -81,7 +81,7 @@ Tags = Annotated[
 ]
 SipHeaders = Annotated[
     dict[Annotated[Text, Field(max_length=64)], Annotated[Text, Field(max_length=1024)]],
-    Field(max_length=32),
+    Field(max_length=MAX_HEADERS, json_schema_extra={"propertyNames": {"pattern": HEADER_NAME, "maxLength": 64}}),
     AfterValidator(_headers),
 ]
 CallId = Annotated[str, Field(pattern=_CALL_ID)]

@@ -5,6 +5,7 @@ What a target means is decided here too: a SIP URI, a user part of the account's
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,13 @@ from fnmatch import fnmatchcase
 
 from phoned.config.schema import DialConfig
 from phoned.errors import AtCapacity, Denied, InvalidValue, MalformedMessage
+from phoned.model import HEADER_NAME, MAX_HEADERS
 from phoned.sip.uri import Uri
 
 VISUAL_SEPARATORS = str.maketrans("", "", "-.() \t")
 """RFC 3966 5.1.1: they mean nothing."""
-MAX_HEADERS, MAX_HEADER_BYTES = 16, 1024
-_OWN_HEADERS = (
-    *("x-", "p-asserted-identity", "p-preferred-identity", "subject", "priority", "privacy", "user-to-user"),
-    *("alert-info", "call-info", "answer-mode"),
-)
+MAX_HEADER_BYTES = 1024
+_HEADER_NAME = re.compile(HEADER_NAME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +70,7 @@ def checked_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         raise InvalidValue(f"at most {MAX_HEADERS} headers", pointer="/headers")
     for name, value in headers.items():
         pointer = "/headers/" + name.replace("~", "~0").replace("/", "~1")
-        if not name.lower().startswith(_OWN_HEADERS) or not name.replace("-", "").isalnum() or not name.isascii():
+        if not _HEADER_NAME.fullmatch(name):
             raise InvalidValue(f"{name!r} cannot be set; use an X- header", pointer=pointer)
         if len(value.encode()) > MAX_HEADER_BYTES or any(ord(character) < 32 for character in value):
             raise InvalidValue("a header value is one line of at most 1 KiB", pointer=pointer)

@@ -22,6 +22,8 @@ from phoned.model.accounts import RegistrationView as RegistrationView
 from phoned.model.accounts import ReloadView as ReloadView
 from phoned.model.bridges import BridgeView as BridgeView
 from phoned.model.calls import BOT_TAG as BOT_TAG
+from phoned.model.calls import HEADER_NAME as HEADER_NAME
+from phoned.model.calls import MAX_HEADERS as MAX_HEADERS
 from phoned.model.calls import CallRequest as CallRequest
 from phoned.model.calls import CallView as CallView
 from phoned.model.calls import EndView as EndView

@@ -139,6 +139,14 @@ class QualitySample:
     packets_received: int
 
 
+MAX_HEADERS = 16
+HEADER_NAME = (
+    r"^([Xx]-[A-Za-z0-9-]+|User-to-User|Subject|Priority|Privacy|Alert-Info|Call-Info|Answer-Mode"
+    r"|P-Preferred-Identity)$"
+)
+"""Headers that a caller may add to an INVITE."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
     """What `Phone.place_call` needs. ``to``: a SIP URI, a user part of the account's domain, or an E.164 number."""

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from api.schemas import Dtmf, OnAnswer, PlaceCall, Play, Record, Reject, Tag
-from phoned.model import CallRequest, DtmfRequest, PlayRequest, RecordRequest, StreamRequest
+from phoned.calls.policy import checked_headers
+from phoned.model import HEADER_NAME, MAX_HEADERS, CallRequest, DtmfRequest, PlayRequest, RecordRequest, StreamRequest
 
 CALL: dict[str, Any] = {"account": "front", "to": "200"}
 
@@ -73,7 +74,9 @@ def test_a_call_with_everything() -> None:
         {"headers": {"X-A:": "y"}},
         {"headers": {"X-A": "y\r\nVia: z"}},
         {"headers": {"X-A": "y" * 1025}},
-        {"headers": {f"X-{number}": "" for number in range(33)}},
+        {"headers": {"X-A.b": "y"}},
+        {"headers": {"Subject-Line": "y"}},
+        {"headers": {f"X-{number}": "" for number in range(MAX_HEADERS + 1)}},
         {"headers": [["X-A", "b"]]},
         {"tags": {"": "v"}},
         {"tags": {"k": 1}},
@@ -200,3 +203,12 @@ def test_rejections_that_are_refused(body: dict[str, Any]) -> None:
 def test_tags_are_required() -> None:
     with pytest.raises(ValidationError):
         Tag.model_validate({})
+
+
+def test_the_headers_that_are_described_are_those_that_a_call_takes() -> None:
+    described = PlaceCall.model_json_schema()["properties"]["headers"]
+    assert described["maxProperties"] == MAX_HEADERS
+    assert described["propertyNames"] == {"pattern": HEADER_NAME, "maxLength": 64}
+    assert "patternProperties" not in described
+    most = {f"X-{number}": "y" * 1024 for number in range(MAX_HEADERS - 1)} | {"P-Preferred-Identity": "<sip:a@b>"}
+    assert dict(checked_headers(PlaceCall(**CALL, headers=most).value().headers)) == most

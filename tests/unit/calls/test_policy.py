@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from phoned.calls.policy import MAX_HEADERS, DialPolicy, Target, checked_headers, target_of
+from phoned.calls.policy import DialPolicy, Target, checked_headers, target_of
 from phoned.config.schema import DialConfig
 from phoned.errors import AtCapacity, Denied, InvalidValue
+from phoned.model import MAX_HEADERS
 
 AOR = "sip:alice@example.org"
 
@@ -91,6 +92,9 @@ def test_headers_of_ones_own_may_be_added() -> None:
     ("headers", "pointer"),
     [
         ({"Via": "x"}, "/headers/Via"),
+        ({"X-": "x"}, "/headers/X-"),
+        ({"Subject-Line": "x"}, "/headers/Subject-Line"),
+        ({"X-A\n": "x"}, "/headers/X-A\n"),
         ({"X-A/~": "x"}, "/headers/X-A~1~0"),
         ({"X-A": "a\r\nVia: b"}, "/headers/X-A"),
         ({"X-A": "x" * 1025}, "/headers/X-A"),
