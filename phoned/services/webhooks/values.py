@@ -9,7 +9,9 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
+from phoned.config.report import nearest
 from phoned.errors import InvalidValue
+from phoned.event_types import EVENT_TYPES
 from phoned.events import Event, envelope
 from phoned.plain import dumps
 from phoned.webhook import Parcel, StoredWebhook, WebhookView
@@ -39,13 +41,21 @@ _OF_A_CALL = ("recording", "playback", "stream", "message")
 
 
 def check_events(events: Sequence[str], pointer: str = "") -> tuple[str, ...]:
-    """Patterns such as ``call.*``. Raises `InvalidValue`."""
+    """Patterns such as ``call.*``, each of which fits some event: a slip of the pen would be silence for ever. Raises
+    `InvalidValue`."""
     if not 1 <= len(events) <= MAX_PATTERNS:
         raise InvalidValue(f"name 1 to {MAX_PATTERNS} events", pointer=pointer)
     for index, pattern in enumerate(events):
         if not _PATTERN.fullmatch(pattern):
             raise InvalidValue(
                 f"{pattern[:64]!r} is no event: write it like 'call.ended', 'call.*' or '*'",
+                pointer=f"{pointer}/{index}" if pointer else "",
+            )
+        if not any(fnmatchcase(type_, pattern) for type_ in EVENT_TYPES):
+            families = sorted({f"{type_.partition('.')[0]}.*" for type_ in EVENT_TYPES})
+            near = nearest(pattern, families if pattern.endswith("*") else EVENT_TYPES)
+            raise InvalidValue(
+                f"no event is called {pattern[:64]!r}" + (near or ": /asyncapi.json lists them"),
                 pointer=f"{pointer}/{index}" if pointer else "",
             )
     return tuple(events)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 import phoned
 from api.asyncapi import EVENTS, SNAPSHOTS, SUBJECTS, document, model_of
+from phoned.event_types import EVENT_TYPES
 
 SPEAKERS = ("publish", "tell", "_publish", "_note")
 """Functions of phoned that are given an event's type."""
@@ -40,6 +41,10 @@ def test_every_event_of_the_source_is_described_with_its_fields() -> None:
     for type_, fields in told().items():
         known = {*EVENTS[type_], *SUBJECTS}
         assert fields <= known, f"{type_} has {sorted(fields - known)} that are not described"
+
+
+def test_what_may_be_asked_for_is_what_is_described() -> None:
+    assert set(EVENT_TYPES) == set(EVENTS)
 
 
 def test_nothing_is_described_that_nobody_tells() -> None:
