@@ -208,6 +208,11 @@ class Account:
         """The flow in use."""
         return self._flows.in_use.flow if self._flows.in_use is not None else None
 
+    @property
+    def trouble(self) -> Cause | None:
+        """Why the flow in use is to be replaced or was lost; None: all is well."""
+        return self._news.why(self._flows.in_use.suspect if self._flows.in_use is not None else None)
+
     def view(self) -> AccountView:
         """A copy of this moment."""
         tracked = self._flows.in_use
@@ -448,11 +453,9 @@ class Account:
     def _abort(self, tracked: TrackedFlow | None, cause: Cause) -> None:
         if tracked is None:
             return
-        in_use = self._flows.in_use
-        replaced = tracked is self._flows.candidate and in_use is not None and in_use.registered is not None
         if tracked.answer_by is not None and tracked.answer_by <= self._now():
             self._lost(tracked, cause, f"no answer to REGISTER within {self._policy.keepalive_timeout_s:g} s")
-        elif replaced or cause in planning.MOVED:
+        elif self._flows.replaced(tracked) or cause in planning.MOVED:
             self._drop(tracked)  # nothing is lost with what its successor replaced, or what set out on another way
         else:
             self._lost(tracked, cause, "doubted")

@@ -20,6 +20,7 @@ class AccountNews:
         self._view = view
         self._outage_began: float | None = None
         self._move: Move | None = None
+        self._matter: Cause | None = None
         self._waiting: list[tuple[str, dict[str, object]]] = []
         self.ever_registered = False
         self.last_error: LastError | None = None
@@ -43,12 +44,19 @@ class AccountNews:
     def failure(self, cause: Cause, detail: str, status: int | None = None) -> None:
         """Something came to nothing."""
         self.last_error = LastError(cause=cause, sip_code=status, detail=detail)
+        self._matter = cause
 
     def moving(self, move: Move | None) -> None:
         """Another outbound proxy was chosen; it is told once the account is registered there."""
         if move is not None:
             log.info("outbound proxy %s -> %s (%s)", move.old, move.new, move.why)
             self._move = move
+            # to go back to the preferred proxy is as much a wish as to go to the other one
+            self._matter = Cause(move.why) if move.why in set(Cause) else Cause.API
+
+    def why(self, suspect: Cause | None) -> Cause | None:
+        """What is the matter: the doubt of the flow in use, else what happened last: a failure, or a move."""
+        return suspect or self._matter
 
     def attempt_failed(self, cause: Cause, *, first: bool) -> None:
         """A dial, or what followed it, came to nothing."""
@@ -63,7 +71,7 @@ class AccountNews:
     def registered(self, now: float, attempts: int, *, never_left: bool) -> None:
         """Registered on another flow than before. ``never_left``: it took the place of one that was only doubted."""
         began, self._outage_began = self._outage_began, None
-        self.last_error = None
+        self.last_error = self._matter = None
         if not never_left:
             self.tell("account.registered")
         if self.ever_registered and began is not None:

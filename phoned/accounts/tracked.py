@@ -117,6 +117,10 @@ class FlowPair:
         """The candidate takes the place of the one in use, which is kept until it is ended."""
         self.in_use, self.candidate = self.candidate, self.in_use
 
+    def replaced(self, tracked: TrackedFlow) -> bool:
+        """Whether it stands back behind one that is registered."""
+        return tracked is self.candidate and self.in_use is not None and self.in_use.registered is not None
+
     def drop(self, tracked: TrackedFlow) -> bool:
         """Forget one; True when it was in use. The candidate steps in for it."""
         tracked.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from phoned.model import AccountState, AccountView
+from phoned.model import AccountState, AccountView, Cause
 
 _ON_THE_WAY = frozenset({AccountState.REGISTERING, AccountState.SUSPECT, AccountState.ONLINE})
 
@@ -27,6 +27,9 @@ class AccountFacts(Protocol):
 
     @property
     def flow(self) -> object | None: ...
+
+    @property
+    def trouble(self) -> Cause | None: ...
 
     def on_calls_changed(self) -> None: ...
 
@@ -67,7 +70,6 @@ class AccountLine:
 
     @property
     def cause(self) -> str:
-        """Why the last flow was lost, in the words of `phoned.model.Cause`."""
+        """Why the flow is another one, or is to be, in the words of `phoned.model.Cause`."""
         account = self._find()
-        error = account.view().registration.last_error if account is not None else None
-        return str(error.cause) if error is not None else "network"
+        return str((account.trouble if account is not None else None) or Cause.NETWORK)

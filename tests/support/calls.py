@@ -27,7 +27,6 @@ from phoned.model import (
     CallRequest,
     CallState,
     Cause,
-    LastError,
     OutboundProxyView,
     RegistrationView,
 )
@@ -177,15 +176,18 @@ class FakeAccount:
         self.woken += self.on_demand
         return self.on_demand
 
+    @property
+    def trouble(self) -> Cause | None:
+        return self.cause
+
     def view(self) -> AccountView:
-        error = None if self.cause is None else LastError(cause=self.cause)
         return AccountView(
             id="a",
             aor=self.aor,
             state=self.state,
             since=wall_clock(),
             desired="registered",
-            registration=RegistrationView(last_error=error),
+            registration=RegistrationView(),
             outbound_proxy=OutboundProxyView(active=self.proxy, primary=self.proxy),
         )
 

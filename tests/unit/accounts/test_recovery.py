@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from phoned.calls.line import AccountLine
 from phoned.errors import WrongState
 from phoned.model import AccountState, Cause
 from phoned.recovery.backoff import Schedule
 from phoned.sip.events import FlowSuspect
 from phoned.transport.flow import FlowError, FlowTarget
-from tests.support.accounts import World
+from tests.support.accounts import Listener, World
 from tests.support.calls import virtual
 
 S = AccountState
@@ -435,3 +437,36 @@ async def test_a_network_that_moves_again_under_a_register_is_followed_at_once(c
         world.registered()
         assert world.state() is S.ONLINE
         assert "account.connect_failed" not in await world.types()
+
+
+@virtual
+async def test_calls_are_told_why_they_move_to_another_flow() -> None:
+    told: list[str] = []
+
+    class Listening(Listener):
+        def on_flow_ready(self, account: str) -> None:
+            told.append(AccountLine(lambda: world.account).cause)
+
+    def doubt(world: World) -> None:
+        world.account.on_event(FlowSuspect(session="s", account="a", flow=1))
+
+    happenings: list[tuple[str, Callable[[World], object]]] = [
+        ("timeout", doubt),
+        ("resume", lambda world: world.account.on_network(up=True, affected=True, cause=Cause.RESUME)),
+        ("network", lambda world: world.account.on_network(up=True, affected=True)),
+        ("api", lambda world: world.account.use_proxy("backup")),
+        ("closed", lambda world: world.flow.die(Cause.CLOSED)),
+    ]
+    for cause, happens in happenings:
+        world = World(target_backup=BACKUP)
+        await world.online()
+        world.account._listener = world.listener = Listening()  # the test plays another manager
+        world.listener.calls = 1
+        assert world.account.trouble is None
+        happens(world)
+        await asyncio.sleep(0.1)
+        world.registered()
+        assert told.pop() == cause
+        assert world.account.trouble is None
+    assert told == []
+    assert AccountLine(lambda: None).cause == "network"
