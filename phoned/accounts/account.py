@@ -304,10 +304,10 @@ class Account:
             return  # nothing is tried any more
         if tracked.answer_by is None and tracked.registered is None and self._gate.gate in (Gate.AUTH, Gate.THROTTLED):
             return  # a server that told us to come back later closed the socket meanwhile
-        self._failed(cause, detail)
+        self._failed(FlowError(cause, detail))
 
-    def _failed(self, cause: Cause, detail: str, *, http_status: int | None = None) -> None:
-        self._losses.failed(cause, detail, connecting=self.state is S.CONNECTING, http_status=http_status)
+    def _failed(self, error: FlowError) -> None:
+        self._losses.failed(error, connecting=self.state is S.CONNECTING)
 
     # --- the plan
 
@@ -410,7 +410,7 @@ class Account:
         self._reconsider()
 
     def _on_dial_failed(self, error: FlowError) -> None:
-        self._failed(error.cause, error.detail, http_status=error.status)
+        self._failed(error)
         self._reconsider()
 
     def _register(self, tracked: TrackedFlow | None) -> None:
@@ -495,5 +495,5 @@ class Account:
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed; the account starts over", name, exc_info=error)
         self._dialling.cancel()
-        self._failed(Cause.CLOSED, "internal error")
+        self._failed(FlowError(Cause.CLOSED, "internal error"))
         self._reconsider()

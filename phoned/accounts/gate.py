@@ -18,6 +18,8 @@ TOO_MANY_CONTACTS = 603
 TOO_MANY_CONTACTS_S = (60.0, 120.0)
 
 _REFUSALS_OF_CREDENTIALS = frozenset({401, 403, 404, 407})
+_MAY_PASS = frozenset({403, 404})
+"""A server that says when to ask again does not mean it for good; a password does not get right by waiting."""
 _NOT_ALLOWED_IN = frozenset({401, 403, 407})
 """To the WebSocket upgrade. A 404 there is a path that may be deployed in a minute."""
 
@@ -71,12 +73,21 @@ class AccountGate:
         """The registration held long enough to be trusted."""
         self._backoff.reset()
 
-    def failed(self, cause: Cause, *, calls_up: int, elsewhere: bool, http_status: int | None = None) -> None:
+    def failed(
+        self,
+        cause: Cause,
+        *,
+        calls_up: int,
+        elsewhere: bool,
+        http_status: int | None = None,
+        wait_s: float | None = None,
+    ) -> None:
         """An attempt came to nothing. ``elsewhere``: the next one goes to another proxy, so it need not wait, unless it
         was there that the one before failed: two proxies that are both down are not played against each other.
-        ``http_status``: what the server said instead of 101."""
+        ``http_status``: what the server said instead of 101. ``wait_s``: how long whoever is asked next wants to be
+        left alone."""
         if http_status in _NOT_ALLOWED_IN and not elsewhere:
-            self._probe_slowly()
+            self._probe_slowly(wait_s)
             return
         if self._backoff.exhausted:
             self._give_up()
@@ -87,6 +98,9 @@ class AccountGate:
             delay_s = 0.0
         elif cause is Cause.TLS and not calls_up:
             delay_s = max(delay_s, CERTIFICATE_S)
+        if wait_s is not None:
+            self._throttle(max(delay_s, wait_s))
+            return
         self._shut(Gate.BACKOFF, delay_s)
         self._news.reconnecting(self._backoff.failures, cause, delay_s)
 
@@ -111,8 +125,8 @@ class AccountGate:
     ) -> None:
         """The registrar said no; when to ask again depends on how. ``elsewhere``: at another proxy. ``wait_s``: how
         long whoever is asked next wants to be left alone."""
-        if _refuses_credentials(event):
-            self._probe_slowly()
+        if _refuses_credentials(event) and (wait_s is None or event.status not in _MAY_PASS):
+            self._probe_slowly(wait_s)
         elif wait_s is not None:
             self._throttle(wait_s)
         elif event.status == TOO_MANY_CONTACTS:
@@ -128,8 +142,8 @@ class AccountGate:
             self.gave_up = True
             self._news.tell("account.gave_up")
 
-    def _probe_slowly(self) -> None:
-        self._shut(Gate.AUTH, self._auth_probe_s)
+    def _probe_slowly(self, wait_s: float | None) -> None:
+        self._shut(Gate.AUTH, max(self._auth_probe_s, wait_s or 0.0))
         self._auth_probe_s = min(2 * self._auth_probe_s, AUTH_PROBE_CAP_S)
         self._news.tell("account.auth_failed")
 

@@ -12,6 +12,7 @@ from phoned.accounts.tracked import FlowPair, TrackedFlow
 from phoned.model import Cause
 from phoned.recovery.proxies import FAILBACK, Proxies
 from phoned.sip.events import RegistrationFailed
+from phoned.transport.flow import FlowError
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +42,20 @@ class Losses:
         self._calls_up = calls_up
         self._now = now
 
-    def failed(self, cause: Cause, detail: str, *, connecting: bool, http_status: int | None = None) -> None:
+    def failed(self, error: FlowError, *, connecting: bool) -> None:
         """An attempt, or the flow in use, came to nothing. ``connecting``: no flow was up, and one was being sought."""
-        log.warning("%s: %s (%s)", self._account, cause, detail)
-        self._news.failure(cause, detail)
+        cause = error.cause
+        log.warning("%s: %s (%s)", self._account, cause, error.detail)
+        self._news.failure(cause, error.detail)
         if self._flows.in_use is None:
             self._news.outage(self._now())
         if connecting or not self._news.ever_registered:
             self._news.attempt_failed(cause, first=self._gate.failures == 0)
         if self._flows.in_use is None or self._flows.in_use.registered is not None:
-            elsewhere = self._fail_over(cause, status=http_status)
-            self._gate.failed(cause, calls_up=self._calls_up(), elsewhere=elsewhere, http_status=http_status)
+            elsewhere, wait_s = self._fail_over(cause, error.status, error.retry_after_s)
+            self._gate.failed(
+                cause, calls_up=self._calls_up(), elsewhere=elsewhere, http_status=error.status, wait_s=wait_s
+            )
 
     def refused(self, tracked: TrackedFlow, event: RegistrationFailed) -> None:
         """The registrar, or a proxy on the way to it, said no."""
@@ -62,16 +66,12 @@ class Losses:
         self._news.tell("account.registration_failed", cause=str(cause), sip_code=event.status)
         if tracked is self._flows.in_use:
             self._news.outage(self._now())
-        calls_up = self._calls_up()
-        wait_s = self._gate.asked_s(event.retry_after_s, calls_up=calls_up)
-        elsewhere = False
         if refuses_us(event):
             self._proxies.succeeded()
+            elsewhere, wait_s = False, self._gate.asked_s(event.retry_after_s, calls_up=self._calls_up())
         else:
-            elsewhere = self._fail_over(cause, status=event.status or UNKNOWN, wait_s=wait_s)
-        if elsewhere:
-            wait_s = self._proxies.wait_s(self._now()) or None
-        self._gate.refused(event, cause, calls_up=calls_up, elsewhere=elsewhere, wait_s=wait_s)
+            elsewhere, wait_s = self._fail_over(cause, event.status or UNKNOWN, event.retry_after_s)
+        self._gate.refused(event, cause, calls_up=self._calls_up(), elsewhere=elsewhere, wait_s=wait_s)
 
     def catch_up(self) -> None:
         """Go to another proxy when the time for it has come. A better one is gone to when it suits, another one for
@@ -98,9 +98,11 @@ class Losses:
                 self._news.reconnecting(self._gate.failures + 1, cause, 0.0)
         tracked.doubt(cause, self._now())
 
-    def _fail_over(self, cause: Cause, *, status: int | None = None, wait_s: float | None = None) -> bool:
-        now = self._now()
+    def _fail_over(self, cause: Cause, status: int | None, retry_after_s: float | None) -> tuple[bool, float | None]:
+        """Whether the next attempt goes to another proxy, and how long whoever is asked next wants to be left alone."""
+        now, calls_up = self._now(), self._calls_up()
+        wait_s = self._gate.asked_s(retry_after_s, calls_up=calls_up)
         not_before = None if wait_s is None else now + wait_s
-        move = self._proxies.failed(cause, now, calls_up=self._calls_up(), status=status, not_before=not_before)
+        move = self._proxies.failed(cause, now, calls_up=calls_up, status=status, not_before=not_before)
         self._news.moving(move)
-        return move is not None
+        return (False, wait_s) if move is None else (True, self._proxies.wait_s(now) or None)

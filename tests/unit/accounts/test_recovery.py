@@ -173,6 +173,15 @@ async def test_a_refusing_primary_means_the_backup_at_once_and_later_the_way_bac
     assert (await world.events())[-1].data["why"] == "failback"
 
 
+@pytest.mark.behaviour("W26")
+@virtual
+async def test_a_primary_that_refuses_the_upgrade_with_503_means_the_backup_at_once() -> None:
+    world = World(target_backup=BACKUP)
+    world.dialer.failures.append(FlowError(Cause.UPGRADE, "not now", status=503, retry_after_s=100))
+    await world.online()
+    assert world.account.view().outbound_proxy.active == "ws://backup/"
+
+
 @pytest.mark.behaviour("L10")
 @virtual
 async def test_a_person_moves_the_account_to_the_backup_make_before_break() -> None:

@@ -213,3 +213,46 @@ async def test_an_event_carries_the_state_that_it_led_to() -> None:
     world.account.want_unregistered()
     world.account.on_event(Unregistered(account="a", flow=1))
     assert (await told(world))[1:] == [("reconnecting", S.SUSPECT), ("unregistered", S.OFF)]
+
+
+@pytest.mark.behaviour("W13")
+@pytest.mark.parametrize("status", [403, 404])
+@virtual
+async def test_a_refusal_that_names_a_time_is_asked_again_then(status: int) -> None:
+    world = World()
+    await world.online()
+    world.refused(status=status, retry_after_s=10)
+    assert world.state() is S.THROTTLED
+    await asyncio.sleep(9)
+    assert len(world.signaling.registers) == 1
+    await asyncio.sleep(4)
+    assert len(world.signaling.registers) == 2
+
+
+@pytest.mark.behaviour("W13")
+@virtual
+async def test_wrong_credentials_are_not_probed_sooner_because_a_time_was_named_but_later() -> None:
+    for retry_after_s, probed_after_s in ((10, 300), (1000, 1200)):
+        world = World()
+        await world.online()
+        world.refused("auth", status=401, retry_after_s=retry_after_s)
+        assert world.state() is S.AUTH_FAILED
+        await asyncio.sleep(probed_after_s - 1)
+        assert len(world.signaling.registers) == 1
+        await asyncio.sleep(2)
+        assert len(world.signaling.registers) == 2
+
+
+@pytest.mark.behaviour("W31")
+@pytest.mark.parametrize("status", [429, 503])
+@virtual
+async def test_an_upgrade_that_is_refused_with_a_time_is_tried_again_then(status: int) -> None:
+    world = World()
+    world.dialer.failures.append(FlowError(Cause.UPGRADE, "not now", status=status, retry_after_s=100))
+    world.account.want_registered()
+    await asyncio.sleep(99)
+    assert world.state() is S.THROTTLED
+    assert [event.data["retry_after_s"] for event in await world.events() if event.type == "account.throttled"] == [120]
+    assert len(world.dialer.dialled_at) == 1
+    await asyncio.sleep(22)
+    assert len(world.dialer.dialled_at) == 2
