@@ -108,7 +108,7 @@ class RecoveryConfig(Table):
     ping_call_s: Seconds = 2
     """The same with a call up."""
     ping_timeout_s: PositiveSeconds | None = None
-    """How long a ping may be unanswered before it is missed; None: its period."""
+    """How long a ping may be unanswered before it is missed; None: four measured round trips, at least one second."""
     ping_misses: Annotated[int, Field(strict=True, ge=1, le=1000)] = 2
     failover: Literal["auto", "manual"] = "auto"
     failback_s: Seconds = 300

@@ -43,6 +43,7 @@ PROFILES: Mapping[ProfileName, Mapping[str, Any]] = MappingProxyType(
             "max_attempts": 100,
             "ping_idle_s": 5,
             "ping_call_s": 5,
+            "ping_timeout_s": 5,
             "ping_misses": 10,
         },
         "openvidu": {
