@@ -12,20 +12,25 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
 from api.access import TWILIO, Principal, check_scope
-from api.errors import ProblemError
+from api.errors import ProblemError, problem
 from api.schemas import Play
 from phoned.config.stream import SCHEMES, StreamOrder
 from phoned.errors import Denied, InvalidValue
 from phoned.urls import read_url
+
+TOO_SMALL = (
+    "A bot needs the scope 'media'; the caller has {!r}. Start it with such a token once the call is up (POST"
+    " /v1/calls/ID/streams), or place the call with one of the scope 'admin'."
+)
+"""A token has one scope, and none but ``admin`` covers a call with its bot."""
 
 
 def permit(caller: Principal, order: StreamOrder, patterns: Iterable[str]) -> None:
     """Raises `ProblemError` for a scope that is too small, `Denied` for a bot that is not listed.
 
     Whoever has the password of ``[twilio]`` needs no scope: a call with a bot is what Twilio's API is for."""
-    refused = None if caller.id == TWILIO else check_scope(caller, "media")
-    if refused is not None:
-        raise ProblemError(refused)
+    if caller.id != TWILIO and check_scope(caller, "media") is not None:
+        raise ProblemError(problem("insufficient_scope", TOO_SMALL.format(caller.scope), scope="media"))
     if caller.scope == "admin" or any(matches(pattern, order.url) for pattern in patterns):
         return
     raise Denied(

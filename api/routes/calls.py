@@ -66,7 +66,8 @@ async def place(
     body: PlaceCall,
     key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
 ) -> Response:
-    """Call somebody. Returns at once, or with ``wait`` when it rings or is answered (a refusal is a 502 then)."""
+    """Call somebody. Returns at once, or with ``wait`` when it rings or is answered (a refusal is a 502 then). A
+    `stream` in `on_answer` needs the scope `admin`."""
     placed = placing(api, caller, body)
     if key is None:
         return _created(api.phone.call(await placed(None)))

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/devices", route_class=Route, tags=["devices"])
 @router.get("", response_model=answers.Devices)
 async def devices(api: Api) -> Response:
     """The machine's sound devices, what the phone uses of them with level and delay, and which call has them. Without
-    any in `[audio]` the list is empty: a headless phone looks for none."""
+    any in `[audio]` the list is empty: a headless phone looks for none until one is named."""
     return answer(api.phone.devices())
 
 

@@ -84,6 +84,7 @@ async def test_a_bot_in_a_step_of_a_call_needs_the_same_scope(
         await client.put(f"/v1/calls/{new_id('call')}", json=body),
     ):
         assert (got.status_code, got.json().get("code")) == (status, code)
+        assert code is None or "POST /v1/calls/ID/streams" in got.json()["detail"]
     assert len(running.phone.placed) == (2 if status == 201 else 0)
 
 
