@@ -61,6 +61,7 @@ PROFILES: Mapping[ProfileName, Mapping[str, Any]] = MappingProxyType(
         "millicast": {
             "backoff_base_s": 2,
             "backoff_cap_s": 32,
+            "backoff_jitter": 0.0,
             "backoff_in_call": "same",
             "ice_disconnected_grace_s": 1.5,
             "inbound_stall_s": 5,

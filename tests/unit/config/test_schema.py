@@ -129,7 +129,7 @@ def recovery(profile: str, **given: Any) -> RecoveryConfig:
         ("pipe", (60, 10, 0.5, "uniform", 0.5, 5, 0.5, 30, 10, 15, 2, 2, 2, "auto")),
         ("flashphoner", (60, 5, 3, "fixed", 3, 3, 0.0, 100, 5, 5, 5, 10, 2, "auto")),
         ("openvidu", (60, 5, 0, "fixed", 3, 3, 0.0, 2000, 5, 5, 5, 2, 4, "auto")),
-        ("millicast", (60, 5, 0, "exponential", 2, 32, 0.5, 0, 5, 15, 2, 2, 1.5, "auto")),
+        ("millicast", (60, 5, 0, "exponential", 2, 32, 0.0, 0, 5, 15, 2, 2, 1.5, "auto")),
     ],
 )
 def test_profiles_have_the_promised_numbers(profile: str, values: tuple[Any, ...]) -> None:

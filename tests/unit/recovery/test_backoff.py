@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from phoned.assembly import schedule_of
+from phoned.config.accounts import AccountConfig
 from phoned.recovery.backoff import Backoff, Schedule
 
 
@@ -35,8 +37,12 @@ def test_ringcentral_doubles_from_two_without_jitter() -> None:
 
 
 @pytest.mark.behaviour("L8")
-def test_millicast_doubles_from_two_to_thirty_two() -> None:
-    assert delays(Schedule(first_s=0, base_s=2, cap_s=32, jitter=0.0), 7) == [0, 2, 4, 8, 16, 32, 32]
+def test_millicast_doubles_from_two_to_thirty_two_without_jitter() -> None:
+    profile = {"id": "a", "aor": "sip:a@x", "outbound_proxy": "wss://x/", "profile": "millicast"}
+    schedule = schedule_of(AccountConfig.model_validate(profile).recovery)
+    for uniform in (min, upper):
+        backoff = Backoff(schedule, uniform)
+        assert [backoff.next_delay_s(call_up=True) for _ in range(7)] == [0, 2, 4, 8, 16, 32, 32]
 
 
 @pytest.mark.behaviour("O2")
