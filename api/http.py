@@ -173,6 +173,9 @@ class HttpProtocol(H11Protocol):
             self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
 
 
+UNREADABLE = "This asks for a WebSocket in a way that cannot be read: an upgrade has no body, and no line over 8 KiB."
+
+
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket. Adds `cut`, which the application finds in the state of its scope."""
 
@@ -195,6 +198,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 pass  # it is closing already
             self.close_sent = True
         self.loop.call_later(CLOSE_S, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """The head of the upgrade comes whole and first. One that websockets cannot read would wait here for ever,
+        without an answer and without a deadline."""
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(refusal(problem("bad_request", UNREADABLE)))
+            self.transport.close()
 
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's, which takes an upgrade that was refused with an answer for one that nobody answered, and logs

@@ -311,6 +311,21 @@ async def test_a_rebound_name_cannot_upgrade(running: Running) -> None:
     assert b"host_not_allowed" in answer
 
 
+@pytest.mark.parametrize("more", ["Content-Length: 3\r\n", "X-Long: " + "x" * 9000 + "\r\n"])
+async def test_an_upgrade_that_cannot_be_read_is_answered_and_holds_no_connection(running: Running, more: str) -> None:
+    reader, writer = await running.connect()
+    head = (
+        f"GET /v1/events/ws HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    writer.write(f"{head}{more}\r\n".encode())
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code": "bad_request"' in answer
+    writer.close()
+
+
 async def closed(connection: ClientConnection) -> int | None:
     async with asyncio.timeout(10):
         while True:
