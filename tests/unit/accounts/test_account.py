@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from phoned.accounts.registry import Accounts
+from phoned.assembly import policy_of
+from phoned.config.accounts import AccountConfig
 from phoned.errors import NotRegistered
 from phoned.model import AccountState, Cause
 from phoned.sip.events import FlowSuspect, Registered, RegistrationIdentityChanged, Unregistered
@@ -161,6 +163,23 @@ async def test_two_missed_pings_end_the_flow_but_a_byte_is_proof_of_life() -> No
     assert flow.is_open
     flow.last_received = 0
     await asyncio.sleep(20)
+    assert flow.ended_by is Cause.PING
+
+
+@pytest.mark.behaviour("F9")
+@virtual
+async def test_flashphoner_gives_a_silent_server_fifty_seconds() -> None:
+    profile = {"id": "a", "aor": "sip:a@x", "outbound_proxy": "wss://x/", "profile": "flashphoner"}
+    policy = policy_of(AccountConfig.model_validate(profile))
+    pings = {name: getattr(policy, name) for name in ("ping_idle_s", "ping_call_s", "ping_timeout_s", "ping_misses")}
+    world = World(**pings)
+    await world.online()
+    flow = world.flow
+    flow.answers_pings = False
+    world.dialer.always = FlowError(Cause.TIMEOUT, "slow")
+    await asyncio.sleep(54)
+    assert (flow.is_open, flow.pings) == (True, 10)
+    await asyncio.sleep(1)
     assert flow.ended_by is Cause.PING
 
 
