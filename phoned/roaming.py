@@ -128,12 +128,7 @@ asked for the way there, and nothing is ever sent."""
 
 def has_way_out(snapshot: Snapshot) -> bool:
     """Some address of this machine can send: a default route, or any network at all (a closed LAN has no default)."""
-    if snapshot.default_devices():
-        return True
-    return any(
-        interface.usable and any(not own.ip.is_link_local and not own.ip.is_loopback for own in interface.addresses)
-        for interface in snapshot.interfaces
-    )
+    return bool(snapshot.default_devices() or snapshot.devices_beyond_the_link())
 
 
 def _still_right(flow: Flow, snapshot: Snapshot) -> bool:

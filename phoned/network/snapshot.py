@@ -148,6 +148,15 @@ class Snapshot:
         ]
         return tuple(dict.fromkeys(found))
 
+    def devices_beyond_the_link(self) -> tuple[str, ...]:
+        """The devices with an address that others can answer to. A closed network has no default route."""
+        return tuple(
+            interface.name
+            for interface in self.interfaces
+            if interface.usable
+            and any(not (own.tentative or own.ip.is_link_local or own.ip.is_loopback) for own in interface.addresses)
+        )
+
     def look_up(self, address: IPAddress) -> Path | None:
         """As `route_to`, from the tables alone."""
         own = self.holder(address)
@@ -220,8 +229,8 @@ def diff(
     """What changed between two snapshots that matters to ``interests``; None when nothing did.
 
     Counts: the device, the source or the router towards a remote; a local address in use that can no longer send; the
-    first working default route after a time without any. ``ignore_interfaces`` are globs: what happens among such
-    interfaces never counts, a path that moves between one of them and another does.
+    first working default route, or network at all, after a time without any. ``ignore_interfaces`` are globs: what
+    happens among such interfaces never counts, a path that moves between one of them and another does.
     """
     ignored = _Globs(ignore_interfaces)
     reasons: dict[str, None] = {}
@@ -237,6 +246,9 @@ def diff(
     appeared = ignored.without(new.default_devices())
     if appeared and not ignored.without(old.default_devices()):
         reasons[f"default route appeared on {appeared[0]}"] = None
+    networks = ignored.without(new.devices_beyond_the_link())
+    if not reasons and networks and not ignored.without((*old.default_devices(), *old.devices_beyond_the_link())):
+        reasons[f"network appeared on {networks[0]}"] = None
     if not reasons:
         return None
     return NetworkChange(

@@ -252,6 +252,11 @@ MATTERS = {
     "the network comes back and nobody is known yet": Case(
         Snapshot(interfaces=(LO,)), AT_HOME, ("default route appeared on wlan0",), (), ()
     ),
+    "a closed network comes back and nobody was reached yet": Case(
+        Snapshot(interfaces=(LO, interface("eth0", "fe80::9/64"))),
+        Snapshot(interfaces=(LO, WIRE), routes=WIRE_ROUTES[1:]),
+        ("network appeared on eth0",), (), (Interest.of("192.0.2.1"),),
+    ),
     "the way to one host comes back": Case(
         AT_HOME, with_routes(with_interfaces(AT_HOME, interface("tun0", "10.8.0.2/24")), route("fd00::/8", "tun0"),
                              route("192.0.2.0/24", "tun0")),
@@ -376,3 +381,12 @@ def test_many_interests_on_one_path_give_one_reason() -> None:
     change = diff(AT_HOME, DOCKED, interests, generation=1)
     assert change is not None
     assert change.reasons == ("default route moved wlan0 -> eth0",)
+
+
+def test_a_second_closed_network_is_no_news_nor_is_the_first_of_an_interface_that_nobody_cares_about() -> None:
+    closed, nobody = Snapshot(interfaces=(LO, WIRE)), [Interest.of("192.0.2.1")]
+    second = Snapshot(interfaces=(LO, WIRE, interface("eth1", "10.7.0.2/24")))
+    assert diff(closed, second, nobody, generation=1) is None
+    assert diff(Snapshot(interfaces=(LO,)), closed, nobody, generation=1, ignore_interfaces=("eth*",)) is None
+    tentative = interface("eth0", address("10.0.2.2/24", tentative=True))
+    assert diff(Snapshot(interfaces=(LO,)), Snapshot(interfaces=(tentative,)), nobody, generation=1) is None
