@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Any
@@ -26,6 +26,9 @@ from phoned.transport.resolver import Endpoint, Resolver
 
 EYEBALLS_S = 0.25
 """RFC 8305 5, Connection Attempt Delay."""
+
+USUAL_S = 5.0
+"""The attempt deadline that most accounts have."""
 
 _PROXY_ANSWER_MAX = 16_384
 
@@ -42,13 +45,18 @@ _NETWORK = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDeadlines:
-    """Seconds for each step; the attempt's own deadline stands above them."""
+    """Seconds for each step of an attempt that may take `USUAL_S`; the attempt's own deadline stands above them."""
 
     dns_s: float = 2.0
     tcp_s: float = 3.0
     proxy_s: float = 3.0
     tls_s: float = 3.0
     upgrade_s: float = 3.0
+
+    def within(self, attempt_s: float) -> StepDeadlines:
+        """The same shares of an attempt that may take longer. A shorter one bounds its steps by itself."""
+        factor = max(1.0, attempt_s / USUAL_S)
+        return StepDeadlines(**{step: factor * seconds for step, seconds in asdict(self).items()})
 
 
 def cause_of(error: BaseException | None) -> Cause:

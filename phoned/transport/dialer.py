@@ -71,19 +71,19 @@ class WebSocketDialer:
             raise InvalidValue(f"not a WebSocket URL: {error}") from None
         if uri.user_info is not None:
             raise InvalidValue("no user and password in the URL of a proxy")
-        attempt = Attempt(deadline_s)
+        attempt, steps = Attempt(deadline_s), self._steps.within(deadline_s)
         watch = self._watch
-        sock = await connect(uri.host, uri.port, target, self._resolver, attempt, self._steps, watch.on_step)
+        sock = await connect(uri.host, uri.port, target, self._resolver, attempt, steps, watch.on_step)
         flow = WebSocketFlow(generation=next(self._generations), uri=uri, target=target, listener=listener)
         watch.on_flow(flow)
         try:
             if uri.secure:
                 watch.on_step(DialStep.TLS)
-                await self._start_tls(flow, sock, uri.host, target, attempt)
+                await self._start_tls(flow, sock, uri.host, target, attempt, steps)
             else:
                 await asyncio.get_running_loop().create_connection(lambda: flow, sock=sock)
             watch.on_step(DialStep.UPGRADE)
-            async with attempt.step(f"WebSocket upgrade at {uri.host}", self._steps.upgrade_s):
+            async with attempt.step(f"WebSocket upgrade at {uri.host}", steps.upgrade_s):
                 await flow.upgrade()
             flow.hand_over()
         except BaseException:
@@ -92,12 +92,18 @@ class WebSocketDialer:
         return flow
 
     async def _start_tls(
-        self, flow: WebSocketFlow, sock: socket.socket, host: str, target: FlowTarget, attempt: Attempt
+        self,
+        flow: WebSocketFlow,
+        sock: socket.socket,
+        host: str,
+        target: FlowTarget,
+        attempt: Attempt,
+        steps: StepDeadlines,
     ) -> None:
         """The TLS handshake, with causes told apart: a bad certificate is not a lost connection."""
         loop = asyncio.get_running_loop()
         try:
-            async with attempt.step(f"TLS handshake with {host}", self._steps.tls_s):
+            async with attempt.step(f"TLS handshake with {host}", steps.tls_s):
                 context = await self._contexts.get(target.tls)
                 await loop.create_connection(lambda: flow, sock=sock, ssl=context, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
