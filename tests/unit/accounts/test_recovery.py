@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from phoned.assembly import policy_of
 from phoned.calls.line import AccountLine
-from phoned.config.accounts import AccountConfig
 from phoned.errors import WrongState
 from phoned.model import AccountState, Cause
 from phoned.recovery.backoff import Schedule
@@ -59,24 +57,6 @@ async def test_a_call_that_begins_in_an_idle_rest_is_watched_from_its_first_seco
     world.flow.answers_pings = False
     await asyncio.sleep(3.1)
     assert world.state() is S.SUSPECT
-
-
-@pytest.mark.behaviour("F9")
-@virtual
-async def test_flashphoner_gives_a_silent_server_fifty_seconds() -> None:
-    profile = {"id": "a", "aor": "sip:a@x", "outbound_proxy": "wss://x/", "profile": "flashphoner"}
-    policy = policy_of(AccountConfig.model_validate(profile))
-    pings = {name: getattr(policy, name) for name in ("ping_idle_s", "ping_call_s", "ping_timeout_s", "ping_misses")}
-    world = World(**pings)
-    await world.online()
-    flow = world.flow
-    flow.answers_pings = False
-    world.dialer.always = FlowError(Cause.TIMEOUT, "slow")
-    await asyncio.sleep(50)
-    assert flow.is_open
-    assert flow.pings == 10
-    await asyncio.sleep(5.1)
-    assert flow.ended_by is Cause.PING
 
 
 @virtual
