@@ -16,6 +16,8 @@ from phoned.transport.flow import FlowError
 
 log = logging.getLogger(__name__)
 
+UPGRADE_RETRY_AFTER_CAP_S = 60.0
+"""What a web server in front says is about its own restart, not about the registrar: never longer than a back-off."""
 UNKNOWN = 0
 """The status of an answer that could not be used."""
 
@@ -52,7 +54,8 @@ class Losses:
         if connecting or not self._news.ever_registered:
             self._news.attempt_failed(cause, first=self._gate.failures == 0)
         if self._flows.in_use is None or self._flows.in_use.registered is not None:
-            elsewhere, wait_s = self._fail_over(cause, error.status, error.retry_after_s)
+            asked_s = None if error.retry_after_s is None else min(error.retry_after_s, UPGRADE_RETRY_AFTER_CAP_S)
+            elsewhere, wait_s = self._fail_over(cause, error.status, asked_s)
             self._gate.failed(
                 cause, calls_up=self._calls_up(), elsewhere=elsewhere, http_status=error.status, wait_s=wait_s
             )
