@@ -306,12 +306,8 @@ class Call:
     def on_session_event(self, event: sip.Event) -> None:
         """An event of this call's session, in order."""
         match event:
-            case sip.DescriptionWanted():
-                self._negotiation.wanted(event)
-            case sip.AnswerReceived():
-                self._negotiation.answered(event)
-            case sip.DescriptionExpired():
-                self._negotiation.expired(event)
+            case sip.DescriptionWanted() | sip.AnswerReceived() | sip.DescriptionExpired():
+                self._negotiation.on_event(event)
             case sip.Progress():
                 self._on_progress(event)
             case sip.Answered():
@@ -320,6 +316,7 @@ class Call:
                 self._negotiation.outcome(event, self._on_outcome)
                 return
             case sip.ModifyPutOff():
+                self.changes.on_put_off(event)
                 self.repair.on_put_off(event)
             case sip.InfoReceived():
                 self.audio.on_info(event)

@@ -14,10 +14,12 @@ from typing import Protocol
 from phoned.calls.negotiation import Negotiation
 from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.errors import DeadlineExceeded, Gone, Refused
-from phoned.sip.events import Modified, ModifyCause, ModifyRefused
+from phoned.sip.events import Modified, ModifyCause, ModifyPutOff, ModifyRefused
 
 MODIFY_BUDGET_S = 40.0
 """Longer than any INVITE transaction can take (64*T1 and a digest round)."""
+PATIENCE_S = 10.0
+"""Who asked by hand is not kept waiting for longer when the far end wants it said again later."""
 
 
 class Owner(Protocol):
@@ -77,6 +79,22 @@ class Modifications:
             self._agreed(event)
         else:
             self._refused(event)
+
+    def on_put_off(self, event: ModifyPutOff) -> None:
+        """A re-INVITE is said again, in a while: who has asked for it by hand hears why and when."""
+        if event.after_s <= PATIENCE_S or self._awaited is None:
+            return
+        cause, outcome = self._awaited
+        if cause is ModifyCause.RECOVERY and cause in event.causes and not outcome.done():
+            outcome.set_result(
+                ModifyRefused(
+                    session=event.session,
+                    causes=event.causes,
+                    status=event.status,
+                    reason=event.reason,
+                    retry_after_s=event.after_s,
+                )
+            )
 
     def close(self) -> None:
         """The call has ended: whoever waits hears `Gone`."""

@@ -105,6 +105,16 @@ class Negotiation:
         if self._media.current_offer() is not None:
             self.wish(rebuild=True)
 
+    def on_event(self, event: DescriptionWanted | AnswerReceived | DescriptionExpired) -> None:
+        """What the core says of descriptions."""
+        match event:
+            case DescriptionWanted():
+                self.wanted(event)
+            case AnswerReceived():
+                self.answered(event)
+            case DescriptionExpired():
+                self.expired(event)
+
     def wanted(self, event: DescriptionWanted) -> None:
         """The core needs an offer or an answer."""
         self._enqueue(event)

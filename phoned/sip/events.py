@@ -266,6 +266,7 @@ class ModifyPutOff:
     session: SessionId
     causes: tuple[ModifyCause, ...]
     status: int
+    reason: str
     after_s: float
 
 

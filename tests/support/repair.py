@@ -49,7 +49,7 @@ class Scene:
     def put_off(self, after_s: float, *causes: sip.ModifyCause) -> None:
         """The re-INVITE shall be said again later."""
         session = self.call.session or ""
-        self.world.tell(sip.ModifyPutOff(session=session, causes=causes, status=503, after_s=after_s))
+        self.world.tell(sip.ModifyPutOff(session=session, causes=causes, status=503, reason="Busy", after_s=after_s))
 
     @property
     def said(self) -> list[str]:

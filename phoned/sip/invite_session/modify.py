@@ -231,7 +231,8 @@ def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, n
     elif after is not None and facts.again < MAX_AGAIN and _may_wait(s, out.causes, status, after, now):
         after_s = max(float(after), LEAST_RETRY_S)
         facts.put_off_since = now if facts.put_off_since is None else facts.put_off_since
-        s.emit(ModifyPutOff(session=s.id, causes=out.causes, status=status, after_s=after_s))
+        reason = response.reason
+        s.emit(ModifyPutOff(session=s.id, causes=out.causes, status=status, reason=reason, after_s=after_s))
         _later(s, out.causes, now + after_s)
     elif status == 422 and s.timer.too_small(lenient(min_se, response)):
         _again(s, out.causes)

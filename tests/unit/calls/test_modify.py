@@ -12,6 +12,7 @@ from phoned.model import HoldView
 from phoned.sip import events as sip
 from phoned.tasks import Tasks
 from tests.support.calls import CallWorld, raised, settle, virtual
+from tests.support.repair import Scene
 
 HOLD, RECOVERY, MEDIA, REFRESH = (
     sip.ModifyCause.HOLD,
@@ -239,3 +240,22 @@ async def test_a_late_refusal_of_an_older_wish_does_not_refuse_the_newer() -> No
     await settle()
     world.modified(call, HOLD)
     assert not (await second).hold.local
+
+
+@virtual
+async def test_a_reinvite_by_hand_that_is_put_off_for_long_is_told_so_and_the_repair_goes_on() -> None:
+    scene = await Scene.set_up()
+    scene.put_off(60, RECOVERY)  # nobody waits for that one
+    asking = spawner().spawn("r", raised(scene.call.reinvite(ice_restart=False)))
+    await settle()
+    scene.put_off(60, MEDIA)
+    scene.put_off(5, RECOVERY)
+    await asyncio.sleep(5)
+    assert not asking.done()
+    scene.put_off(60, RECOVERY)
+    scene.put_off(60, RECOVERY)
+    refusal = await asking
+    assert isinstance(refusal, Refused)
+    assert (refusal.status, refusal.retry_after_s) == (503, 60)
+    scene.world.modified(scene.call, RECOVERY)
+    assert len(await scene.told("call.dialog_verified")) == 1
