@@ -122,6 +122,7 @@ class TestCalls:
         tab.press("m", "o")
         desk.wait_call(called, "held", lambda view: bool(view["hold"]["remote"]))
         tab.see("Held by the other side")
+        tab.see_role("button", "Resume")
         tab.press("o")
         tab.gone("Held by the other side")
         tab.press("h")
