@@ -14,11 +14,10 @@ from phoned.errors import AtCapacity, InvalidValue, WrongState
 from phoned.media.dtmf import PAUSE, PAUSE_MS, Digit, check_digits
 from phoned.media.events import DtmfReceived, DtmfSent, InfoWanted, MediaEvent
 from phoned.media.graph import AudioGraph
-from phoned.media.inband import InbandDigits
+from phoned.media.inband import MAX_QUEUE, InbandDigits
 from phoned.media.sender import RtpSender
 from phoned.model import DtmfMethod, DtmfRequest
 
-MAX_QUEUE = 64
 REPEAT_S = 0.5
 """The same digit by another way within so long is the same key press."""
 
