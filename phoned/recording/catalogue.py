@@ -1,6 +1,6 @@
 """The finished recordings that lie on the disk, also those of calls that are no longer remembered.
 
-As of the last look at the directory (`Catalogue.take`); what is finished in between is known by its call.
+As of the last `look` at the directory that was taken over (`take`); what is finished in between is known by its call.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Catalogue:
         self._keep = keep
         self._views: dict[str, RecordingView] = {}
         self._gone: set[str] = set()
-        """Deleted since the look that is being taken over."""
+        """Deleted since the last look."""
 
     def __iter__(self) -> Iterator[RecordingView]:
         return iter(tuple(self._views.values()))
@@ -39,9 +39,14 @@ class Catalogue:
         self._gone.add(recording)
         self._views.pop(recording, None)
 
-    async def take(self, found: Shelf) -> None:
-        """What a look has found, just now. Files that are new are read, beside the loop."""
+    async def look(self) -> Shelf:
+        """What lies there now. Raises `OSError`."""
         self._gone.clear()
+        return await asyncio.to_thread(shelf.look, self.directory)
+
+    async def take(self, found: Shelf) -> None:
+        """Enter what the last look has found, but for what was deleted since. Files that are new are read, beside the
+        loop."""
         newest = sorted(found.kept, key=lambda kept: kept.recording, reverse=True)[: self._keep]
         new = [kept for kept in newest if kept.recording not in self._views]
         read = await asyncio.to_thread(self._describe, new) if new else {}

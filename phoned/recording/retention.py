@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from phoned.clock import WallClock, wall_clock
@@ -67,7 +67,6 @@ class Retention:
     ) -> None:
         """``known``: by id, the recordings that are remembered. ``deleted`` is told of each that went."""
         self._catalogue = catalogue
-        self._directory = catalogue.directory
         self._limits = limits
         self._known = known
         self._deleted = deleted
@@ -100,36 +99,35 @@ class Retention:
         """Delete what has to go, enter what stays. Never raises for the disk's sake."""
         async with self._looking:
             try:
-                found = await asyncio.to_thread(shelf.look, self._directory)
+                found = await self._catalogue.look()
             except OSError as error:
-                self._trouble.log(logging.WARNING, "look", "%s cannot be looked at: %s", self._directory, error)
+                self._trouble.log(
+                    logging.WARNING, "look", "%s cannot be looked at: %s", self._catalogue.directory, error
+                )
                 return
             going = expired(found, self._clock().timestamp(), self._limits)
             known = self._known() if going else {}
-            gone: set[Kept] = set()
             for kept, reason in going:
                 view = known.get(kept.recording)
-                if view is not None and view.state in ("recording", "paused"):
-                    continue  # its end is being told just now
-                if await self._delete(kept, view, reason):
-                    gone.add(kept)
-            await self._catalogue.take(replace(found, kept=tuple(kept for kept in found.kept if kept not in gone)))
+                if view is None or view.state not in ("recording", "paused"):  # else its end is being told just now
+                    await self._delete(kept, view, reason)
+            await self._catalogue.take(found)
 
-    async def _delete(self, kept: Kept, known: RecordingView | None, reason: Reason) -> bool:
+    async def _delete(self, kept: Kept, known: RecordingView | None, reason: Reason) -> None:
         try:
             view = known
             if view is None:
-                view = await asyncio.to_thread(shelf.describe, self._directory, kept.file)
-            gone = await asyncio.to_thread(shelf.remove, self._directory, kept.file)
+                view = await asyncio.to_thread(shelf.describe, self._catalogue.directory, kept.file)
+            gone = await asyncio.to_thread(shelf.remove, self._catalogue.directory, kept.file)
         except OSError as error:
             self._trouble.log(
                 logging.WARNING, "delete", "%s stays: it cannot be deleted: %s", kept.file, error.strerror
             )
-            return False
+            return
+        self._catalogue.forget(kept.recording)
         if gone:
             log.info("recording %s is deleted: %s", kept.recording, _WHY[reason])
             self._deleted(view, reason)
-        return True
 
     def _on_crash(self, name: str, error: BaseException) -> None:
         log.error("%s crashed", name, exc_info=error)

@@ -17,7 +17,6 @@ from phoned.errors import Draining, Gone, NotFound, WrongState
 from phoned.ids import new_id
 from phoned.model import AccountState, CallRequest, CallState, DtmfRequest, NetworkView, PlayRequest, RecordRequest
 from phoned.phone import Phone
-from phoned.recording import shelf
 from phoned.recording.catalogue import Catalogue
 from phoned.service import PhoneControl
 from phoned.sip.events import ModifyCause
@@ -218,7 +217,7 @@ async def test_recordings_outlast_the_memory_of_their_calls(tmp_path: Path) -> N
     call, recording = new_id("call"), new_id("rec")
     file = tmp_path / f"{call}-{recording}.wav"
     file.write_bytes(b"x")
-    await desk.catalogue.take(shelf.look(tmp_path))
+    await desk.catalogue.take(await desk.catalogue.look())
     (view,) = desk.phone.recordings()
     assert (view.id, view.call, view.state) == (recording, call, "finished")
     assert desk.phone.recording(recording) == await desk.phone.control_recording(recording, "stop") == view

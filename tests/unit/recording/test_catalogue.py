@@ -19,7 +19,7 @@ def lay(directory: Path, count: int = 1) -> list[str]:
 
 
 async def look(catalogue: Catalogue) -> set[str]:
-    await catalogue.take(shelf.look(catalogue.directory))
+    await catalogue.take(await catalogue.look())
     return {view.id for view in catalogue}
 
 
@@ -49,7 +49,17 @@ async def test_the_newest_are_kept(tmp_path: Path) -> None:
     assert await look(Catalogue(tmp_path, keep=3)) == set(made[2:])
 
 
-async def test_what_is_deleted_during_a_look_does_not_come_back(
+async def test_what_is_deleted_between_a_look_and_its_taking_over_does_not_come_back(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    first, second = lay(tmp_path, 2)
+    await look(catalogue)
+    found = await catalogue.look()
+    catalogue.forget(first)
+    await catalogue.take(found)
+    assert {view.id for view in catalogue} == {second}
+
+
+async def test_what_is_deleted_while_new_files_are_read_does_not_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue = Catalogue(tmp_path)
