@@ -28,7 +28,7 @@ from phoned.sip.events import (
     Party,
     SessionId,
 )
-from phoned.sip.invite_session import close, modify, provisional
+from phoned.sip.invite_session import close, follow, modify, provisional, refresh
 from phoned.sip.invite_session.state import (
     CalleeFacts,
     Deadline,
@@ -210,7 +210,7 @@ def _accept(s: InviteSession, callee: CalleeFacts, now: float) -> None:
     s.enter(InviteState.ACCEPTED)
     succeed(s, callee.incoming, response, now)
     s.tell_answered(leg)
-    modify.arm_session_timer(s)
+    refresh.arm(s)
 
 
 # --- the 2xx and its ACK, also of a re-INVITE
@@ -327,7 +327,7 @@ def on_server_failure(s: InviteSession, incoming: Incoming, now: float) -> None:
     if callee is not None and incoming is callee.incoming:
         s.end(EndCause.UNREACHABLE, Party.SYSTEM)
         return
-    modify.withdraw_remote(s, incoming)
+    follow.withdraw_remote(s, incoming)
 
 
 def move(s: InviteSession, now: float) -> None:

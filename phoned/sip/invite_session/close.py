@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phoned.sip.events import EndCause, Party
-from phoned.sip.invite_session import accept, connect, modify
+from phoned.sip.invite_session import accept, connect, follow
 from phoned.sip.invite_session.state import Deadline, Incoming, InviteState, Leg, Outgoing, Purpose
 from phoned.sip.message import Request, Response
 
@@ -105,7 +105,7 @@ def refuse_pending(s: InviteSession, now: float) -> None:
     """487 to what the far end still waits for (RFC 3261 15.1.2)."""
     for incoming in tuple(s.incoming.values()):
         if not incoming.final and incoming.request.method != "BYE":
-            modify.withdraw_remote(s, incoming)
+            follow.withdraw_remote(s, incoming)
             s.respond(incoming, 487, now)
 
 
@@ -132,7 +132,7 @@ def on_cancel(s: InviteSession, incoming: Incoming, cancel: Request, now: float)
         s.respond(incoming, 487, now)
         s.end(EndCause.CANCELED, Party.REMOTE, status=487, reasons=cancel.headers.all("Reason"))
         return
-    modify.withdraw_remote(s, incoming)
+    follow.withdraw_remote(s, incoming)
     s.respond(incoming, 487, now)
 
 

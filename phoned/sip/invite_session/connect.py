@@ -16,7 +16,7 @@ from phoned.sip.events import (
     Progress,
 )
 from phoned.sip.headers import Headers
-from phoned.sip.invite_session import close, modify, provisional
+from phoned.sip.invite_session import close, modify, provisional, refresh
 from phoned.sip.invite_session.state import CallerFacts, Deadline, InviteState, Leg, Outgoing, Purpose, Use, Want
 from phoned.sip.message import Request, Response, serialise
 from phoned.sip.offer_answer import Carrier, OfferAnswerState
@@ -283,7 +283,7 @@ def _settle(s: InviteSession, leg: Leg, out: Outgoing, body: bytes | None, now: 
 def _confirm(s: InviteSession, leg: Leg, now: float) -> None:
     s.enter(InviteState.CONFIRMED)
     s.tell_answered(leg)
-    modify.arm_session_timer(s)
+    refresh.arm(s)
     modify.pump(s, now)
 
 

@@ -13,7 +13,7 @@ from phoned.errors import InvalidValue, MalformedMessage, WrongState
 from phoned.sip.accessors import cseq, from_, to, via_top
 from phoned.sip.dialog import Dialog, DialogState
 from phoned.sip.headers import Headers
-from phoned.sip.invite_session import modify
+from phoned.sip.invite_session import refresh
 from phoned.sip.invite_session.state import CallerFacts, Deadline, InviteState, Leg
 from phoned.sip.message import Request
 from phoned.sip.uri import Uri
@@ -65,7 +65,7 @@ def restore(s: InviteSession, values: Mapping[str, Any], now: float) -> None:
     s.call_id, s.local_tag = leg.dialog.call_id, leg.dialog.local_tag
     s.leg = s.legs[leg.dialog.remote_tag] = leg
     s.timer.restart(interval, local=values.get("local_refresher") is True, now=now)
-    modify.arm_session_timer(s)
+    refresh.arm(s)
 
 
 def _restore_orphan(s: InviteSession, values: Mapping[str, Any], now: float) -> None:

@@ -1,13 +1,14 @@
-"""Changing an established session: re-INVITE and UPDATE, out and in, glare, refresh (RFC 3261 14, RFC 3311, RFC 4028).
+"""Changing an established session by a re-INVITE or UPDATE of ours: one at a time, glare, Retry-After (RFC 3261 14, RFC
+3311).
 
-Ours go one at a time; wishes that come meanwhile are gathered into the next. A refusal leaves the session as it was.
+Wishes that come meanwhile are gathered into the next. A refusal leaves the session as it was.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phoned.sip.accessors import cseq, min_se, require, retry_after, session_expires, supported
+from phoned.sip.accessors import cseq, min_se, retry_after, session_expires
 from phoned.sip.events import (
     AnswerReceived,
     DescriptionExpired,
@@ -20,13 +21,12 @@ from phoned.sip.events import (
     ModifyPutOff,
     ModifyRefused,
     Party,
-    RemoteModified,
     Token,
 )
-from phoned.sip.invite_session import accept, close, connect, provisional
-from phoned.sip.invite_session.state import Deadline, Incoming, InviteState, Leg, Outgoing, Purpose, Use, Want
+from phoned.sip.invite_session import accept, close, connect, provisional, refresh
+from phoned.sip.invite_session.state import Deadline, InviteState, Leg, Outgoing, Purpose, Use, Want
 from phoned.sip.message import Response
-from phoned.sip.offer_answer import Carrier, Conflict, OfferAnswerState
+from phoned.sip.offer_answer import Carrier
 from phoned.sip.options import SDP, capabilities, description_of, lenient, methods_of
 from phoned.sip.transaction import TransactionKey
 
@@ -42,7 +42,6 @@ MAX_FORERUNNERS = 16
 LEAST_RETRY_S = 0.1
 SHORT_RETRY_S = 10
 """RFC 3261 14.2 asks for at most this in the Retry-After of a 500 to a re-INVITE; a person does not wait for longer."""
-EXPIRED = 'SIP;cause=408;text="Session expired"'
 
 
 def wish(s: InviteSession, cause: ModifyCause, offer: bytes | None, use_update: bool, now: float) -> None:
@@ -175,7 +174,7 @@ def _accepted(s: InviteSession, leg: Leg, out: Outgoing, response: Response, now
     leg.dialog.refresh_target(response)
     leg.methods = methods_of(response) or leg.methods
     s.timer.accepted_by_peer(lenient(session_expires, response), now)
-    arm_session_timer(s)
+    refresh.arm(s)
     body = description_of(response)
     if out.token is not None:
         if body is None:
@@ -200,12 +199,12 @@ def _leave_behind(s: InviteSession, leg: Leg, out: Outgoing) -> None:
     """Nothing more is heard of it, but the far end may have answered. It waits for an ACK then, takes no other
     re-INVITE before that, and ends the call when none comes (13.3.1.4): the next one brings the ACK along."""
     _withdraw(s, leg, out)
-    _again(s, out.causes)
+    again(s, out.causes)
     if out.purpose is Purpose.REINVITE and out.key is not None:
         s.modify.forerunners = [*s.modify.forerunners, out][-MAX_FORERUNNERS:]
 
 
-def _again(s: InviteSession, causes: tuple[ModifyCause, ...]) -> None:
+def again(s: InviteSession, causes: tuple[ModifyCause, ...]) -> None:
     """Wish it again, before what was wished since; our media makes a new offer."""
     facts = s.modify
     facts.wishes = [*causes, *(cause for cause in facts.wishes if cause not in causes)]
@@ -235,11 +234,11 @@ def _on_refusal(s: InviteSession, leg: Leg, out: Outgoing, response: Response, n
         s.emit(ModifyPutOff(session=s.id, causes=out.causes, status=status, reason=reason, after_s=after_s))
         _later(s, out.causes, now + after_s)
     elif status == 422 and s.timer.too_small(lenient(min_se, response)):
-        _again(s, out.causes)
+        again(s, out.causes)
         pump(s, now)
     elif out.purpose is Purpose.UPDATE and status in (405, 501):
         leg.methods -= {"UPDATE"}
-        _again(s, out.causes)
+        again(s, out.causes)
         pump(s, now)
     elif ModifyCause.RECOVERY in out.causes and not s.account.confirmed_on(s.flow) and not facts.refused_early:
         facts.refused_early = out.causes
@@ -264,7 +263,7 @@ def _glare_s(s: InviteSession, leg: Leg) -> float:
 
 def _later(s: InviteSession, causes: tuple[ModifyCause, ...], at: float) -> None:
     s.modify.again += 1
-    _again(s, causes)
+    again(s, causes)
     s.timers.set((Deadline.MODIFY_AGAIN, None), at)
 
 
@@ -274,7 +273,7 @@ def _refused(
     s.modify.again, s.modify.put_off_since = 0, None
     if ModifyCause.REFRESH in causes:
         s.timer.retry_refresh(now, min(32.0, s.timer.interval_s / 8))
-        arm_session_timer(s)
+        refresh.arm(s)
     s.emit(ModifyRefused(session=s.id, causes=causes, status=status, reason=reason, retry_after_s=after_s))
     pump(s, now)
 
@@ -326,174 +325,6 @@ def on_registered(s: InviteSession, now: float) -> None:
     """The registrar confirmed the flow: what was refused before is said once more."""
     facts = s.modify
     if facts.refused_early:
-        _again(s, facts.refused_early)
+        again(s, facts.refused_early)
         pump(s, now)
         facts.refused_early = ()
-
-
-# --- theirs
-
-
-def on_invite(s: InviteSession, incoming: Incoming, now: float) -> None:
-    """A re-INVITE."""
-    if s.state in (InviteState.INCOMING, InviteState.ANSWERING) or _pending(s, incoming, "INVITE"):
-        _try_again(s, incoming, now)
-        return
-    early = s.state in (InviteState.CALLING, InviteState.PROCEEDING, InviteState.CANCELING)
-    waiting_for_ack = s.state is InviteState.ACCEPTED and s.caller is not None
-    current = s.modify.current
-    if early or waiting_for_ack or (current is not None and current.purpose is Purpose.REINVITE):
-        s.respond(incoming, 491, now)
-        return
-    _take_offer(s, incoming, Carrier.REINVITE, now)
-
-
-def on_update(s: InviteSession, incoming: Incoming, now: float) -> None:
-    """An UPDATE, which also early dialogs take."""
-    if _pending(s, incoming, "UPDATE"):
-        _try_again(s, incoming, now)
-        return
-    if description_of(incoming.request) is None:
-        if not s.ended and _interval_refused(s, incoming, now):
-            return
-        if s.ended:
-            s.respond(incoming, 481, now)
-            return
-        _accept(s, incoming, b"", now)
-        return
-    if not incoming.leg.exchange.established and incoming.leg.exchange.idle:
-        # the first offer is not answered yet: theirs, or (offerless) the one that we owe
-        if s.callee is not None and s.callee.offer is not None:
-            _try_again(s, incoming, now)
-        else:
-            s.respond(incoming, 491, now)
-        return
-    _take_offer(s, incoming, Carrier.UPDATE, now)
-
-
-def _pending(s: InviteSession, incoming: Incoming, method: str) -> bool:
-    return any(
-        other is not incoming and not other.final and other.request.method == method for other in s.incoming.values()
-    )
-
-
-def _try_again(s: InviteSession, incoming: Incoming, now: float) -> None:
-    after = str(s.core.random.below(SHORT_RETRY_S + 1))
-    s.respond(incoming, 500, now, headers=[("Retry-After", after)])
-
-
-def _interval_refused(s: InviteSession, incoming: Incoming, now: float) -> bool:
-    request = incoming.request
-    min_se(request)  # read now: a malformed one is refused before our media works for it
-    floor = s.timer.refuses(session_expires(request), peer_supports="timer" in _tags(incoming))
-    if floor is None:
-        return False
-    s.respond(incoming, 422, now, headers=[("Min-SE", str(floor))])
-    return True
-
-
-def _tags(incoming: Incoming) -> set[str]:
-    return {*supported(incoming.request), *require(incoming.request)}
-
-
-def _take_offer(s: InviteSession, incoming: Incoming, carrier: Carrier, now: float) -> None:
-    """Their offer, or (no description) their wish for ours."""
-    if s.ended:
-        s.respond(incoming, 481, now)
-        return
-    exchange = incoming.leg.exchange
-    conflict = exchange.conflict()
-    if conflict is Conflict.BUSY:
-        _try_again(s, incoming, now)
-        return
-    if conflict is Conflict.GLARE:
-        s.respond(incoming, 491, now)
-        return
-    if _interval_refused(s, incoming, now):
-        return
-    if exchange.state is OfferAnswerState.WANT_OFFER and exchange.exchange is not None:
-        # ours is not on the wire yet: theirs goes first
-        causes, token = exchange.exchange.causes, exchange.exchange.token
-        s.drop_want(token)
-        _again(s, causes)
-    body = description_of(incoming.request)
-    s.want(
-        DescriptionKind.OFFER if body is None else DescriptionKind.ANSWER,
-        Use.REMOTE_MODIFY,
-        now,
-        exchange=exchange,
-        carrier=carrier,
-        leg=incoming.leg,
-        remote=body,
-        incoming=incoming,
-    )
-
-
-def on_remote_description(s: InviteSession, want: Want, description: bytes, now: float) -> None:
-    """Our media made the answer (or the offer that they wished for)."""
-    incoming = want.incoming
-    assert incoming is not None
-    if want.kind is DescriptionKind.ANSWER:
-        want.exchange.answered()
-    else:
-        want.exchange.offered(want.token, Carrier.REINVITE)
-    _accept(s, incoming, description, now)
-
-
-def _accept(s: InviteSession, incoming: Incoming, body: bytes, now: float) -> None:
-    request = incoming.request
-    timer = s.timer.accept_peer(
-        session_expires(request), min_se(request), peer_supports="timer" in _tags(incoming), now=now
-    )
-    incoming.leg.dialog.refresh_target(request)
-    incoming.leg.methods = methods_of(request) or incoming.leg.methods
-    response = s.respond(incoming, 200, now, headers=[*capabilities(), *timer, *s.account.agent], body=body)
-    if request.method == "INVITE":
-        accept.succeed(s, incoming, response, now)
-    if s.state is InviteState.CONFIRMED:
-        arm_session_timer(s)
-    s.emit(RemoteModified(session=s.id, with_description=bool(body)))
-    s.emit(DialogChanged(session=s.id))
-    pump(s, now)
-
-
-def on_no_remote_description(s: InviteSession, want: Want, status: int, now: float) -> None:
-    """Our media cannot: refused, and everything stays as it was."""
-    incoming = want.incoming
-    assert incoming is not None
-    want.exchange.withdraw()
-    s.respond(incoming, status, now)
-    pump(s, now)
-
-
-def withdraw_remote(s: InviteSession, incoming: Incoming) -> None:
-    """The request that our media works for is gone."""
-    for token in [want.token for want in s.wants.values() if want.incoming is incoming]:
-        s.drop_want(token)
-
-
-# --- session timer
-
-
-def arm_session_timer(s: InviteSession) -> None:
-    """Let the next of the two deadlines ring."""
-    at = s.timer.next()
-    if at is None:
-        s.timers.clear((Deadline.SESSION, None))
-    else:
-        s.timers.set((Deadline.SESSION, None), at)
-
-
-def on_session_timer(s: InviteSession, now: float) -> None:
-    """Refresh, or give the session up (RFC 4028 10)."""
-    timer = s.timer
-    if timer.expires_at is not None and timer.expires_at <= now:
-        if s.flow in s.account.flows and s.leg is not None:
-            close.bye(s, s.leg, now, reason=EXPIRED)
-            s.end(EndCause.SESSION_EXPIRED, Party.SYSTEM)
-            return
-        timer.postpone(now, s.core.timers.transaction_s)
-    if timer.refresh_at is not None and timer.refresh_at <= now:
-        timer.refreshing()
-        wish(s, ModifyCause.REFRESH, s.modify.offer, s.modify.use_update, now)
-    arm_session_timer(s)

@@ -26,7 +26,7 @@ from phoned.sip.events import (
     Token,
 )
 from phoned.sip.fields import NameAddr
-from phoned.sip.invite_session import accept, close, connect, messages, modify, provisional, transfer
+from phoned.sip.invite_session import accept, close, connect, follow, messages, modify, provisional, refresh, transfer
 from phoned.sip.invite_session.state import (
     LEGAL,
     CalleeFacts,
@@ -414,7 +414,7 @@ class InviteSession:
                 assert isinstance(name, TransactionKey)
                 modify.on_no_final(self, name, now)
             case Deadline.SESSION:
-                modify.on_session_timer(self, now)
+                refresh.on_timer(self, now)
             case Deadline.REFERRAL:
                 transfer.on_no_outcome(self, now)
             case Deadline.TAKEN:
@@ -433,7 +433,7 @@ _SUPPLIED = {
     Use.ANSWER_TO_PRACK: provisional.on_answer_to_prack,
     Use.INCOMING: accept.on_description,
     Use.MODIFY_OFFER: modify.on_offer,
-    Use.REMOTE_MODIFY: modify.on_remote_description,
+    Use.REMOTE_MODIFY: follow.on_remote_description,
 }
 _REFUSED = {
     Use.FIRST_OFFER: connect.on_no_offer,
@@ -442,7 +442,7 @@ _REFUSED = {
     Use.ANSWER_TO_PRACK: provisional.on_no_answer_to_prack,
     Use.INCOMING: accept.on_no_description,
     Use.MODIFY_OFFER: modify.on_no_offer,
-    Use.REMOTE_MODIFY: modify.on_no_remote_description,
+    Use.REMOTE_MODIFY: follow.on_no_remote_description,
 }
 _RESPONSES = {
     Purpose.INVITE: connect.on_response,
@@ -465,8 +465,8 @@ _FAILURES = {
     Purpose.MESSAGE: messages.on_failure,
 }
 _REQUESTS = {
-    "INVITE": modify.on_invite,
-    "UPDATE": modify.on_update,
+    "INVITE": follow.on_invite,
+    "UPDATE": follow.on_update,
     "PRACK": provisional.on_prack,
     "BYE": close.on_bye,
     "INFO": messages.on_info,
