@@ -14,9 +14,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from phoned.accounts.registry import Accounts
@@ -34,9 +33,10 @@ from phoned.config.schema import Config
 from phoned.config.secrets import read_secret_file
 from phoned.config.types import Secret
 from phoned.configuration import Configuration
+from phoned.context import Offers, ServiceContext
 from phoned.doctor.parts import Patient
 from phoned.doctor.resident import Resident
-from phoned.errors import PhonedError, UnavailableError
+from phoned.errors import PhonedError
 from phoned.events import EventBus
 from phoned.lifecycle import Lifecycle
 from phoned.links import Links
@@ -66,15 +66,12 @@ from phoned.store.journal import SqliteJournal
 from phoned.store.keyvalue import SqliteKeyValue
 from phoned.store.lock import StateLock
 from phoned.store.outbox import SqliteOutbox
-from phoned.stream import StreamRuntime
 from phoned.tasks import Tasks
 from phoned.trace import SipTrace
 from phoned.transport.dialer import WebSocketDialer
 from phoned.transport.flow import Dialer
 from phoned.transport.resolver import Resolver
-from phoned.twilio import TwilioAccount
 from phoned.urls import Reach, UrlGuard
-from phoned.webhook import WebhookControl
 
 log = logging.getLogger(__name__)
 
@@ -89,58 +86,6 @@ ROOM_FOR_CALLS = 256
 """The least that the SIP core has room for, so that ``max_concurrent`` may be raised while it runs."""
 STATE_MODE = 0o700
 STDERR = 2
-
-
-@dataclass(slots=True)
-class Offers:
-    """What services have for each other."""
-
-    webhooks: WebhookControl | None = None
-    twilio: TwilioAccount | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceContext:
-    """What a service is given; see `phoned.service.Context`."""
-
-    phone: Phone
-    bus: EventBus
-    keys: SqliteKeyValue
-    outbox: SqliteOutbox
-    urls: UrlGuard
-    offers: Offers
-    hide: Callable[[str], None]
-    secrets: Any
-    audit: AuditLog
-    config: Any
-    state_dir: Path
-    runtime_dir: Path
-
-    @property
-    def webhooks(self) -> WebhookControl:
-        """See `Context`."""
-        if self.offers.webhooks is None:
-            raise UnavailableError("the webhooks service does not run", retry_after_s=1)
-        return self.offers.webhooks
-
-    def offer_webhooks(self, control: WebhookControl | None) -> None:
-        """See `Context`."""
-        self.offers.webhooks = control
-
-    def offer_streams(self, runtime: StreamRuntime | None) -> None:
-        """See `Context`."""
-        self.phone.dials_bots(runtime)
-
-    @property
-    def twilio(self) -> TwilioAccount | None:
-        """See `Context`."""
-        return self.offers.twilio
-
-    def offer_twilio(self, account: TwilioAccount | None) -> None:
-        """See `Context`. No log shows its token from now on."""
-        if account is not None:
-            self.hide(account.token.text())
-        self.offers.twilio = account
 
 
 class Daemon:
@@ -177,6 +122,7 @@ class Daemon:
             await self._start_store()
             await self._start_phone()
             self._register(with_calls=True)  # these lose audio meanwhile; the others wait until services can take calls
+            await self.roaming.start()
             await self.calls.ended.load()
             self._start_retention()
             for name, plugin in self._plugins.items():
@@ -327,7 +273,6 @@ class Daemon:
             most_calls=most_calls,
         )
         await self.configuration.start()
-        await self.roaming.start()
         phases.add(Phase.CALLS, "calls", self._end_calls, CALLS_BUDGET_S + GRACE_S)
         await self.calls.restore(self.roster.retention_s, self._recovered)
         around = Surroundings(
@@ -477,6 +422,7 @@ class Daemon:
 def spare_the_collector() -> None:
     """All that exists now stays: looking through it for rubbish would stop the sound for some 80 ms now and then."""
     gc.freeze()
+    gc.enable()
 
 
 def make_directories(loaded: LoadedConfig) -> None:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from importlib.util import find_spec
 
 from phoned.accounts.registry import Accounts
 from phoned.calls.manager import CallManager
 from phoned.config.schema import NetworkConfig
+from phoned.errors import UnavailableError
 from phoned.events import EventBus
 from phoned.model import Cause, NetworkView
+from phoned.network.late import LateSource
 from phoned.network.logind import DEFAULT_SOCKET, LogindWatch
 from phoned.network.monitor import NetworkMonitor
 from phoned.network.polling import PollingSource
@@ -32,12 +36,20 @@ def source_of(config: NetworkConfig) -> NetworkSource:
     """Netlink where there is one (Linux), unless polling was asked for."""
     if config.source == "polling":
         return PollingSource()
+    if config.source == "netlink" and find_spec("pyroute2") is None:
+        raise UnavailableError(
+            'network.source = "netlink" needs the package pyroute2: install it, or ask for "polling"'
+        )
+    return LateSource(partial(_netlink, or_polling=config.source != "netlink"), name="netlink")
+
+
+def _netlink(*, or_polling: bool) -> NetworkSource:
     try:
-        from phoned.network.netlink import NetlinkSource
-    except ImportError:
-        if config.source == "netlink":
-            raise
-        return PollingSource()
+        from phoned.network.netlink import NetlinkSource  # here, not above: it takes a fifth of a second
+    except ImportError as error:
+        if or_polling:
+            return PollingSource()
+        raise OSError(f"netlink: {error}") from error  # told, and tried again, like any other trouble of the source
     return NetlinkSource()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from phoned.daemon import Offers
+from phoned.context import Offers
 from phoned.errors import UnavailableError
 from phoned.stream import StreamRuntime
 from phoned.twilio import TwilioAccount

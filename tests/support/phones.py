@@ -66,6 +66,16 @@ class Watch:
         ]
 
 
+class _Watched(Daemon):
+    """Heard from its first event on: a call of before may be back before `start` returns."""
+
+    watch: Watch
+
+    async def _start_phone(self) -> None:
+        self.watch = Watch(self.bus.subscribe(capacity=10_000))
+        await super()._start_phone()
+
+
 class Phones:
     """An exchange and the phones at it. Use as an async context; everything in it is stopped at the end."""
 
@@ -124,12 +134,11 @@ outbound_proxy = "{self.url}"
         )
         environ = {"RUNTIME_DIRECTORY": str(home / "run"), "HOME": str(home)}
         models = {name: plugin.config_model for name, plugin in plugins.items()}
-        daemon = Daemon(load_config(config, models=models, environ=environ), plugins=plugins)
+        daemon = _Watched(load_config(config, models=models, environ=environ), plugins=plugins)
         await daemon.start()
-        watch = Watch(daemon.bus.subscribe(capacity=10_000))
-        self._watches.append(watch)
+        self._watches.append(daemon.watch)
         self._stack.push_async_callback(daemon.stop)
-        return daemon, watch
+        return daemon, daemon.watch
 
     async def online(self, user: str = "alice", **settings: Any) -> tuple[Daemon, Watch]:
         """The same, once it is registered."""

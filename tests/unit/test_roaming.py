@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from ipaddress import ip_address
 
 import pytest
 
 from phoned.accounts.registry import Accounts
+from phoned.config.schema import NetworkConfig
 from phoned.model import AccountState, Cause
 from phoned.network.snapshot import Interest, NetworkChange, Snapshot
-from phoned.roaming import RESUMED, Roaming, has_way_out
+from phoned.roaming import RESUMED, Roaming, has_way_out, source_of
 from phoned.transport.flow import Address, FlowTarget
 from tests.support.accounts import World
 from tests.support.calls import CallWorld, virtual
@@ -137,3 +139,15 @@ def test_a_server_on_this_machine_needs_no_network() -> None:
         ("wss://192.0.2.1/ws", False),
     ):
         assert FlowTarget(url=url).is_loopback is local
+
+
+async def test_without_netlink_the_network_is_polled_unless_netlink_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "phoned.network.netlink", None)
+    chosen = source_of(NetworkConfig())
+    await chosen.snapshot()
+    assert chosen.name == "polling"
+    chosen.close()
+    with pytest.raises(OSError, match="netlink"):
+        await source_of(NetworkConfig(source="netlink")).snapshot()
