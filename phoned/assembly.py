@@ -6,7 +6,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from phoned.accounts.policy import AccountPolicy
-from phoned.calls.repair import RepairPolicy
+from phoned.calls.repair_context import RepairPolicy
 from phoned.config.schema import AccountConfig, Config, MediaConfig, RecoveryConfig
 from phoned.config.schema import TurnServer as TurnConfig
 from phoned.config.types import Secret

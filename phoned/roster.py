@@ -18,7 +18,7 @@ from phoned.accounts.account import Account
 from phoned.accounts.policy import AccountListener
 from phoned.accounts.registry import Accounts
 from phoned.assembly import parameters_of, policy_of, repair_policy_of
-from phoned.calls.repair import RepairPolicy
+from phoned.calls.repair_context import RepairPolicy
 from phoned.clock import WallClock, wall_clock
 from phoned.config.single import AccountSettings
 from phoned.errors import Draining

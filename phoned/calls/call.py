@@ -21,7 +21,8 @@ from phoned.calls.negotiation import Negotiation
 from phoned.calls.outage import Outage
 from phoned.calls.ports import CallMedia, CallSignaling
 from phoned.calls.redial import Redial
-from phoned.calls.repair import MediaRepair, RepairContext
+from phoned.calls.repair import MediaRepair
+from phoned.calls.repair_context import RepairContext
 from phoned.calls.states import LEGAL
 from phoned.calls.streams import StreamDesk
 from phoned.calls.timers import CallTimers

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from phoned.calls.outage import Outage
-from phoned.calls.repair import RepairContext
+from phoned.calls.repair_context import RepairContext
 from phoned.model import CallView, Cause
 from phoned.sip.events import Modified, ModifyCause, ModifyRefused
 

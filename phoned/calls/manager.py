@@ -25,7 +25,7 @@ from phoned.calls.messages import MessageDesk
 from phoned.calls.policy import DialPolicy, Target, checked_headers, target_of
 from phoned.calls.ports import CallSignaling, MediaFactory
 from phoned.calls.quality import QualityReports
-from phoned.calls.repair import RepairContext, RepairPolicy
+from phoned.calls.repair_context import RepairContext, RepairPolicy
 from phoned.calls.restore import Circumstances, as_told, take_up
 from phoned.calls.rounds import Rounds
 from phoned.calls.streams import StreamDesk
@@ -59,6 +59,7 @@ QUEUE_S = 5.0
 """How long a call may wait for a flow that is being repaired."""
 REDIAL_OF = "redial_of"
 """Tag of a call that was placed instead of another: that one's id."""
+NO_DIALOG = 481
 
 
 class CallManager:
@@ -444,7 +445,8 @@ class CallManager:
         if call.session is not None:
             self._by_session.pop(call.session, None)
         account, end = self._accounts(call.account), call.view().end
-        told = account is None or account.online or (end is not None and end.by == "remote")
+        gone = end is not None and (end.by == "remote" or end.sip_code == NO_DIALOG)
+        told = account is None or account.online or gone
         self.journal.ended(call.id, told=told)
         self.ended.ending(_record_of(call))
         self._calls_changed(call.account)

@@ -15,7 +15,8 @@ from phoned.calls.entry import JournalEntry, Standing
 from phoned.calls.modify import Modifications
 from phoned.calls.outage import Outage
 from phoned.calls.ports import CallMedia, CallSignaling
-from phoned.calls.repair import MediaRepair, RepairContext
+from phoned.calls.repair import MediaRepair
+from phoned.calls.repair_context import RepairContext
 from phoned.calls.timers import CallTimers
 from phoned.errors import PhonedError
 from phoned.media.events import Flowing, MediaEvent

@@ -10,20 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from phoned.calls.outage import Outage
 from phoned.calls.outbound import OutboundWatch
 from phoned.calls.ports import CallMedia
-from phoned.calls.rounds import Rounds
+from phoned.calls.repair_context import Owner, RepairContext
 from phoned.errors import PhonedError
 from phoned.media import events as media
 from phoned.media.pulse import Pulse
 from phoned.model import Cause, MediaState
 from phoned.recovery import media_plan as planning
 from phoned.recovery.media_plan import SWITCH_WAIT_S, CallFacts, Path, Tier, plan_media
-from phoned.recovery.tiers import TierMemory
 from phoned.sip.events import Modified, ModifyCause, ModifyPutOff, ModifyRefused
 from phoned.tasks import Tasks
 
@@ -39,86 +36,6 @@ CONSENT_SHOWS_S = 5.0
 """By then a dead path has missed consent checks: three of them, 1.5 s apart, each answered within half a second."""
 _OWN_STATES = frozenset({MediaState.FLOWING, MediaState.QUIET, MediaState.STALLED})
 """The media session itself reports these."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairPolicy:
-    """An account's figures for the media of its calls."""
-
-    force: Literal["auto", "always", "never"] = "auto"
-    """Whether the re-INVITE on a new flow restarts ICE; ``auto``: when the way to the far end is another one."""
-    on_failed: Literal["keep", "hangup", "redial"] = "keep"
-    rtp_timeout_s: float = 60.0
-    rtp_timeout_held_s: float = 300.0
-    retention_s: float = 300.0
-    grace_s: float = 2.0
-    inbound_stall_s: float = 0.0
-    """0: from packet time, jitter and round trip."""
-
-
-class Line(Protocol):
-    """The account's signalling, as a call's repair must know it."""
-
-    @property
-    def usable(self) -> bool:
-        """There is a flow, and it is not about to be replaced."""
-        ...
-
-    @property
-    def lost(self) -> bool:
-        """There is none."""
-        ...
-
-    @property
-    def attached(self) -> bool:
-        """A new flow that was offered is still being registered, or is."""
-        ...
-
-    @property
-    def proxy(self) -> str:
-        """Through whom it goes."""
-        ...
-
-    @property
-    def cause(self) -> str:
-        """Why the last flow was lost."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairContext:
-    """What the repairs of all calls share, and what one account's need."""
-
-    line: Line
-    rounds: Rounds
-    tiers: TierMemory
-    policy: RepairPolicy
-
-
-class Owner(Protocol):
-    """The call, as far as the repair of its media must know it."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def ended(self) -> bool: ...
-
-    def publish(self, type_: str, **facts: object) -> None: ...
-
-    def say_again(
-        self, cause: ModifyCause, *, ice_restart: bool = False, rebuild: bool = False, pause: bool = False
-    ) -> None:
-        """One re-INVITE. Raises `PhonedError`."""
-        ...
-
-    def on_unusable(self, detail: str) -> None:
-        """Media cannot be had at all."""
-        ...
-
-    def lose(self, reason: str, *, redial: bool) -> None:
-        """Give the call up."""
-        ...
 
 
 class MediaRepair:

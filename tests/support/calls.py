@@ -13,7 +13,7 @@ from phoned.calls.ended import EndedCalls
 from phoned.calls.journal import CallJournal, MemoryJournal
 from phoned.calls.manager import CallManager
 from phoned.calls.policy import DialPolicy
-from phoned.calls.repair import RepairPolicy
+from phoned.calls.repair_context import RepairPolicy
 from phoned.clock import WallClock, wall_clock
 from phoned.config.schema import DialConfig, IncomingRule
 from phoned.errors import PhonedError, WrongState

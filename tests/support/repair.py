@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from phoned.calls.call import Call
-from phoned.calls.repair import RepairPolicy
+from phoned.calls.repair_context import RepairPolicy
 from phoned.events import Event
 from phoned.media import events as media
 from phoned.model import MediaState, StatsView

@@ -11,7 +11,7 @@ from typing import Any
 
 from phoned.calls.call import Call
 from phoned.calls.entry import JournalEntry, encode
-from phoned.calls.repair import RepairPolicy
+from phoned.calls.repair_context import RepairPolicy
 from phoned.media.events import Flowing, MediaFailed, MediaFailure
 from phoned.model import CallState, EndCause, MediaState, Peer, RecordingView, RecordRequest, StatsView
 from phoned.sip import events as sip
