@@ -50,6 +50,13 @@ def is_client_hello(data: bytes) -> bool:
     return len(data) > 13 and data[0] == 22 and data[3:5] == b"\0\0" and data[13] == 1
 
 
+def client_random(data: bytes) -> bytes | None:
+    """What tells one ClientHello from another, and not from its repetitions; None for a later fragment of one."""
+    if not is_client_hello(data) or data[19:22] != b"\0\0\0" or len(data) < 59:
+        return None
+    return data[27:59]
+
+
 def is_alert(data: bytes) -> bool:
     """A DTLS alert record."""
     return data[0] == 21

@@ -21,6 +21,7 @@ from OpenSSL import SSL
 from pylibsrtp._binding import ffi, lib
 
 from phoned.ids import uuid7
+from phoned.media.datagram import client_random, is_client_hello
 from phoned.media.sdp import Fingerprint
 
 MAX_RECORDS = 16
@@ -61,16 +62,23 @@ class _Wire:
     def __init__(self, send: Callable[[bytes], bool]) -> None:
         self._send_datagram = send
         self.records: deque[bytes] = deque(maxlen=MAX_RECORDS)
+        self.broken = False
         self._arrived = asyncio.Event()
 
     def put(self, record: bytes) -> None:
         self.records.append(record)
         self._arrived.set()
 
+    def break_off(self) -> None:
+        self.broken = True
+        self._arrived.set()
+
     async def _recv(self) -> bytes:
-        while not self.records:
+        while not (self.records or self.broken):
             self._arrived.clear()
             await self._arrived.wait()
+        if self.broken:
+            raise ConnectionError("the peer has begun anew")
         return self.records.popleft()
 
     async def _send(self, data: bytes) -> None:
@@ -127,6 +135,7 @@ class Association(RTCDtlsTransport):
         self.closed_by_peer = False
         self._on_close_notify = on_close_notify
         self._fingerprint_wrong = False
+        self._client_random: bytes | None = None
         # libsrtp keeps a replay window of 1024 packets per SSRC
         self.protect: Callable[[bytes], bytes | None] = _no_keys
         """RTP to SRTP; None for a packet that libsrtp refuses."""
@@ -138,8 +147,21 @@ class Association(RTCDtlsTransport):
         """SRTCP to RTCP; None when it is not authentic, or a replay."""
 
     def feed(self, record: bytes) -> None:
-        """A DTLS record of this association."""
+        """A DTLS record of this association. When its client begins anew, what a server has begun leads nowhere: its
+        handshake fails at once (`overtaken`)."""
+        random = client_random(record)
+        if random is not None and self._client_random not in (None, random):
+            if self.role is not None:
+                self._wire.break_off()
+                return
+            self._wire.records.clear()
+        self._client_random = random or self._client_random
         self._wire.put(record)
+
+    @property
+    def overtaken(self) -> bool:
+        """The peer has begun anew: records belong to the next association."""
+        return self._wire.broken
 
     async def handshake(self, role: Role, fingerprints: Sequence[Fingerprint], *, deadline_s: float) -> None:
         """Run the handshake and take the keys. Raises `DtlsFailed`; then there are no keys."""

@@ -1,7 +1,7 @@
 """ICE: one datagram path for a call whose agent can be replaced while the call goes on (RFC 8445, 8839, 7675).
 
-Owns candidates, connectivity checks, consent, the choice of the pair, and the first look at each datagram. It knows
-neither DTLS nor RTP: datagrams are handed up by kind. One of the two modules that touch private attributes of aioice.
+Owns candidates, connectivity checks, consent and the choice of the pair. It knows neither DTLS nor RTP. One of the two
+modules that touch private attributes of aioice.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import errno
 import random
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -27,8 +28,9 @@ from aioice.ice import (
 )
 
 from phoned.media.addresses import local_addresses
-from phoned.media.datagram import MAX_DATAGRAM, DropLog, is_rtcp
-from phoned.media.nomination import number
+from phoned.media.datagram import DropLog
+from phoned.media.ice_socket import IceSocket
+from phoned.media.nomination import Nominations
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Candidate
 from phoned.media.servers import ServerMemory
@@ -37,13 +39,21 @@ from phoned.tasks import Tasks
 COMPONENT = 1
 RECEIVE_BUFFER = 262_144
 READ_SIZE = 2_048
-"""More than `MAX_DATAGRAM`. asyncio's own 256 KiB, allocated anew for every datagram, double the cost of a read."""
+"""More than is ever let in. asyncio's own 256 KiB, allocated anew for every datagram, double the cost of a read."""
+SETTLE_S = 0.2
+"""So long after the first pair one with a higher priority may still answer and take over."""
+_FED = 0
+"""Among the results of aioice's check list: there are more pairs to check."""
 MAX_TRUSTED = 64
 """Peer addresses that passed an authenticated check, per agent."""
 
 
 class IceFailed(Exception):
     """No pair worked before the deadline, or there is no local address."""
+
+
+class IceDiscarded(IceFailed):
+    """The agent was given up for another one before a pair worked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,84 +138,6 @@ class AgentOwner(Protocol):
         ...
 
 
-class _Socket(StunProtocol):
-    """One local socket. Sorts what comes in; STUN goes to aioice only when it cannot hurt it."""
-
-    receiver: IceAgent
-
-    def __init__(self, receiver: IceAgent, own: socket.socket | None = None) -> None:
-        super().__init__(receiver)
-        self.own_socket = own
-        """What media is sent on without a detour through asyncio; None when a relay is in between."""
-        self._lost = asyncio.Event()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._lost.set()
-
-    async def close(self) -> None:
-        # aioice waits for a future, which a cancelled waiter cancels for all that come after it
-        self.transport.close()
-        await self._lost.wait()
-
-    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        assert isinstance(data, bytes)
-        agent = self.receiver
-        length = len(data)
-        source = addr if len(addr) == 2 else addr[:2]  # IPv6 has four
-        if not 0 < length <= MAX_DATAGRAM:
-            agent.drop("length", f"{length} bytes from {source}")
-            return
-        first = data[0]
-        if first < 4:
-            self._stun_received(data, source)
-        elif source not in agent.trusted:
-            agent.drop("stranger", source)
-        elif 127 < first < 192 and length > 12:
-            agent.packets_received += 1
-            if is_rtcp(data):
-                agent.listener.rtcp_received(data)
-            else:
-                agent.listener.rtp_received(data)
-        elif 19 < first < 64 and length > 13:
-            agent.listener.dtls_received(data)
-        else:
-            agent.drop("kind", source)
-
-    def _stun_received(self, data: bytes, source: tuple[str, int]) -> None:
-        agent = self.receiver
-        if len(data) < stun.HEADER_LENGTH:
-            agent.drop("stun", source)
-            return
-        is_response = data[0] & 1 == 1
-        if is_response and data[8:20] not in self.transactions:
-            self.receiver.owner.log.count("stun_unasked")  # a late answer, or a stranger's
-            return
-        if not is_response and agent.username_prefix not in data:
-            # no answer, not even an error: nobody who knows our credentials sends this
-            agent.drop("stun_foreign", source)
-            return
-        try:
-            message = stun.parse_message(data)
-            if is_response:
-                self.transactions[data[8:20]].response_received(message, source)
-            elif message.message_class == stun.Class.REQUEST:
-                agent.request_received(message, source, self)
-        except Exception as error:  # struct.error, KeyError and others for attributes that are short or missing
-            agent.drop("stun", f"{source}: {error!r}")
-
-    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
-        if message.message_class == stun.Class.RESPONSE:
-            # aioice answers with success only after MESSAGE-INTEGRITY was verified with our password
-            self.receiver.trust(addr)
-        if not self.receiver.closing:
-            super().send_stun(message, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        if isinstance(exc, OSError):
-            self.receiver.socket_error(self, exc)
-
-
 class IceAgent(Connection):
     """One ICE generation: its credentials, sockets and checks. Made, driven and closed by `IcePath`."""
 
@@ -224,12 +156,13 @@ class IceAgent(Connection):
             transport_policy=TransportPolicy.RELAY if options.relay_only else TransportPolicy.ALL,
         )
         self.owner = owner
-        self.nomination = nomination
+        self.nominations = Nominations(nomination)
         self.listener = owner.listener
         self.trusted: set[tuple[str, int]] = set()
         self.username_prefix = f"{self.local_username}:".encode()
         self.selected: CandidatePair | None = None
         self.completed = False
+        """No other pair takes the place of the one in use while that answers."""
         self.misses = 0
         self.packets_received = 0
         self.rtt_s: float | None = None
@@ -268,7 +201,7 @@ class IceAgent(Connection):
                 own.setblocking(False)
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
                 own.bind((address, 0))
-                transport, protocol = await loop.create_datagram_endpoint(partial(_Socket, self, own), sock=own)
+                transport, protocol = await loop.create_datagram_endpoint(partial(IceSocket, self, own), sock=own)
             except OSError as error:
                 own.close()
                 self.owner.log.drop("bind", loop.time(), f"{address}: {error}")
@@ -302,7 +235,7 @@ class IceAgent(Connection):
         candidate, protocol = await relayed_candidate(
             component=COMPONENT,
             hide_related_address=self.owner.options.relay_only,
-            protocol_factory=lambda: _Socket(self),
+            protocol_factory=lambda: IceSocket(self),
             turn_server=self.turn_server,
             turn_username=self.turn_username,
             turn_password=self.turn_password,
@@ -371,13 +304,30 @@ class IceAgent(Connection):
                     result = await self._check_list_state.get()
             except TimeoutError:
                 continue
+            if result == _FED:
+                continue
             if result != ICE_COMPLETED:
-                raise IceFailed("the agent was closed")
-        self.completed = True
-        for pair in self._check_list:
-            if pair.task is not None and pair is not self.selected:
-                pair.task.cancel()
+                raise IceDiscarded("the agent was closed")
+        if self.selected is None:
+            raise IceDiscarded("the agent was closed")  # before there was anything to wait for
         self._query_consent_task = self.owner.tasks.spawn("consent", self.query_consent())
+        better = []
+        for pair in self._check_list:
+            if pair.task is None or pair is self.selected:
+                continue
+            if self._better(pair):
+                better.append(pair.task)
+            else:
+                pair.task.cancel()
+        self.owner.tasks.spawn("settle", self._settle(better))
+
+    async def _settle(self, checks: list[asyncio.Task[None]]) -> None:
+        """Let pairs of higher priority, which the peer holds for nominated as well, take over if they answer soon."""
+        if checks:
+            await asyncio.wait(checks, timeout=SETTLE_S)
+        for check in checks:
+            check.cancel()
+        self.completed = True
 
     async def feed(self, candidates: tuple[Candidate, ...]) -> None:
         """Candidates of the peer; known ones are ignored by aioice."""
@@ -385,11 +335,14 @@ class IceAgent(Connection):
             await self.add_remote_candidate(
                 WireCandidate(c.foundation, COMPONENT, "udp", c.priority, c.address, c.port, c.type)
             )
+        if candidates and not self._check_list_done:
+            self._check_list_state.put_nowait(_FED)  # `search` asks them at once
 
     def build_request(self, pair: CandidatePair, nominate: bool) -> stun.Message:
         # once a pair carries media and answers, a stray check of the peer must not make us nominate another one
         settled = self.completed and self.misses == 0 and pair is not self.selected
-        return number(super().build_request(pair, nominate and not settled), self.nomination)
+        request = super().build_request(pair, nominate and not settled)
+        return self.nominations.number(request, chosen=pair is self.selected)
 
     def check_complete(self, pair: CandidatePair) -> None:
         if pair.state == CandidatePair.State.SUCCEEDED:
@@ -402,6 +355,18 @@ class IceAgent(Connection):
             self.selected = nominated
             self.misses = 0
             self.owner.nominated(self)
+            if self.ice_controlling:
+                self.owner.tasks.spawn("nominate", self._choose(nominated))
+
+    async def _choose(self, pair: CandidatePair) -> None:
+        """Tell the peer which of the pairs that were nominated with their checks it is."""
+        assert self.remote_password is not None
+        self.nominations.choose()
+        request = self.build_request(pair, nominate=True)
+        with suppress(stun.TransactionError):  # not heard: the peer goes by what it hears on which pair
+            await pair.protocol.request(
+                request, pair.remote_addr, integrity_key=self.remote_password.encode(), retransmissions=2
+            )
 
     def _better(self, pair: CandidatePair) -> bool:
         """Whether a pair that answered may take the place of the one in use: of several that were nominated at once the
@@ -466,7 +431,7 @@ class IceAgent(Connection):
 
     @property
     def own_socket(self) -> socket.socket | None:
-        """The socket of the selected pair, when it is ours alone (see `_Socket`)."""
+        """The socket of the selected pair, when it is ours alone (see `IceSocket`)."""
         return getattr(self.selected.protocol, "own_socket", None) if self.selected is not None else None
 
     @property
@@ -490,4 +455,4 @@ class IceAgent(Connection):
             self.socket_error(protocol, OSError(errno.EBADF, "the socket was lost"))
 
     def data_received(self, data: bytes, component: int) -> None:
-        """Never used: `_Socket` hands datagrams to the listener."""
+        """Never used: `IceSocket` hands datagrams to the listener."""

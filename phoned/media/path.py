@@ -19,7 +19,7 @@ from phoned.media.sdp import Candidate
 from phoned.media.servers import ServerMemory
 from phoned.tasks import Tasks
 
-PATIENCE_S = 0.1
+PATIENCE_S = 0.05
 """The least that the last probe of a row waits for its answer."""
 MAX_LINGER_S = 5.0
 """The longest that sockets of a left agent stay open."""
@@ -193,8 +193,8 @@ class IcePath:
 
     async def probe(self, *, count: int = 3, spacing_s: float = 0.2) -> float | None:
         """Ask the peer up to ``count`` times, ``spacing_s`` apart: the round trip time, or None when nobody answers.
-        The last question is given two of the round trips that were measured, at least `PATIENCE_S`: those before it had
-        longer."""
+        The last question is given one and a half of the round trips that were measured, at least `PATIENCE_S`: those
+        before it had longer."""
         agent = self._current
         if agent is None:
             return None
@@ -205,7 +205,7 @@ class IcePath:
                 last = index == count - 1
                 done, asked = await asyncio.wait(
                     asked,
-                    timeout=max(PATIENCE_S, 2 * (self.rtt_s or 0.0)) if last else spacing_s,
+                    timeout=max(PATIENCE_S, 1.5 * (self.rtt_s or 0.0)) if last else spacing_s,
                     return_when=asyncio.ALL_COMPLETED if last else asyncio.FIRST_COMPLETED,
                 )
                 answers = [task.result() for task in done if task.result() is not None]

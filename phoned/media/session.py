@@ -21,7 +21,7 @@ from phoned.media.dtmf import Digit
 from phoned.media.events import MediaEvent, MediaFailed, MediaFailure, PathChanged, PathTrouble, RestartFailed
 from phoned.media.graph import AudioGraph
 from phoned.media.hold_music import HoldMusic, beside, on_hold
-from phoned.media.ice import IceFailed, RemoteIce
+from phoned.media.ice import IceDiscarded, IceFailed, RemoteIce
 from phoned.media.negotiation import Negotiation, Plan
 from phoned.media.options import SessionOptions
 from phoned.media.pulse import Pulse
@@ -109,6 +109,8 @@ class MediaSession:
         """Packets received and lost, at the last sample."""
         self._peer_due: Peer | None = None
         self._connecting: asyncio.Task[Any] | None = None
+        self._discarded = False
+        """The agent that was to connect was given up for another, of which nothing is known yet."""
         self._remove_from_clock: Callable[[], None] | None = None
 
     # -- descriptions (RFC 3264)
@@ -139,6 +141,7 @@ class MediaSession:
             try:
                 data, plan = await self._negotiation.answer(remote, self._wanted_codecs, self._direction())
             except IceFailed as error:
+                self._nothing_came_of_it()
                 raise UnavailableError(str(error)) from error
             self._apply(plan)
             return data
@@ -157,6 +160,7 @@ class MediaSession:
         self._transport.path.paused = False
         if self._negotiation.rollback():
             self._transport.path.discard_soon()
+        self._nothing_came_of_it()
 
     def current_offer(self) -> bytes | None:
         """The local description in force, for a session refresh (same o= version); None before there is one."""
@@ -186,6 +190,7 @@ class MediaSession:
         if plan.ice is not None or (plan.peer is not None and (self._connecting is None or handshaking)):
             if self._connecting is not None:
                 self._connecting.cancel()
+            self._discarded = False
             self._transport.collecting = self._transport.ready
             self._connecting = self._tasks.spawn("connect", self._connect(plan.ice))
         elif self._connecting is None:
@@ -204,6 +209,11 @@ class MediaSession:
             if self._peer_due is not None:
                 peer, self._peer_due = self._peer_due, None
                 await self._transport.establish(peer)
+        except IceDiscarded as error:
+            if self._lock.locked() or self._negotiation.offering:
+                self._discarded = True  # what it was given up for decides
+            else:
+                self._connect_failed(MediaFailure.ICE, str(error), restart=restart)
         except IceFailed as error:
             self._connect_failed(MediaFailure.ICE, str(error), restart=restart)
         except DtlsFailed as error:
@@ -222,6 +232,13 @@ class MediaSession:
             self._emit(RestartFailed(cause=cause, detail=detail))
         else:
             self._fail(cause, detail)
+
+    def _nothing_came_of_it(self) -> None:
+        """There is no newer description after all: if an agent was given up for it, there is no path to come."""
+        if self._discarded:
+            self._discarded = False
+            detail = "given up for a description that came to nothing"
+            self._connect_failed(MediaFailure.ICE, detail, restart=self._transport.ready)
 
     def _fail(self, cause: MediaFailure, detail: str) -> None:
         log.warning("call %s: media failed: %s %s", self.call_id, cause, detail)
@@ -441,4 +458,5 @@ class MediaSession:
         self._closed = True
         await self._tasks.close()
         await self._transport.close()
+        await self._tasks.close()  # a check that was answered meanwhile has begun something
         self._shared.forget(self.call_id)

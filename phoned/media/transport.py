@@ -108,9 +108,9 @@ class SecureTransport:
             self.collecting = collecting
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._deadline_s
-        early = list(self._early)
-        self._early.clear()
         for attempt in range(1, HANDSHAKE_TRIES + 1):
+            early = list(self._early)
+            self._early.clear()
             association = Association(peer.identity, self.path.send, on_close_notify=self._closed_by_peer)
             self._handshaking = association
             if peer.role == "server":
@@ -122,7 +122,6 @@ class SecureTransport:
                 # a forged record can spoil one handshake; only a wrong certificate is the peer's own word
                 if error.fingerprint or attempt == HANDSHAKE_TRIES or loop.time() >= deadline:
                     raise
-                early = []
             else:
                 self._adopt(association, peer)
                 return
@@ -190,6 +189,8 @@ class SecureTransport:
                 self.path.log.drop("client_hello", asyncio.get_running_loop().time())
             else:
                 self._handshaking.feed(data)
+                if self._handshaking.overtaken and is_plaintext(data):
+                    self._early.append(data)  # for the next attempt, which begins in a moment
         elif self._association is None or self.collecting:
             if is_plaintext(data):
                 self._early.append(data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from phoned.media.sdp.model import parameters
 
 FULL_BAND = 48_000
-_BITRATES = range(6_000, 510_001)
+_LEAST_BITRATE, _MOST_BITRATE = 6_000, 510_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class OpusFormat:
         bitrate = _number(said.get("maxaveragebitrate"))
         return cls(
             playback_rate=FULL_BAND if rate is None or rate < 8_000 else min(FULL_BAND, rate),
-            bitrate=bitrate if bitrate in _BITRATES else None,
+            bitrate=bitrate if bitrate is not None and _LEAST_BITRATE <= bitrate <= _MOST_BITRATE else None,
             stereo=said.get("stereo") == "1",
             constant=said.get("cbr") == "1",
             fec=said.get("useinbandfec") == "1",

@@ -177,6 +177,34 @@ async def test_a_first_connection_that_never_comes_is_a_failure() -> None:
         assert pair.a.session.state is MediaState.FAILED
 
 
+async def on_the_way_to_nowhere(pair: Call) -> None:
+    """Have ``a`` look for a first path that is not there."""
+    offer = await pair.a.session.offer()
+    answer = await pair.b.session.answer(offer)
+    await pair.a.session.accept_answer(re.sub(rb"a=ice-ufrag:[^\r]*", b"a=ice-ufrag:abcdefgh", answer))
+    await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("who", ["a", "b"])
+async def test_a_first_connection_that_gives_way_to_another_try_is_no_failure(who: str) -> None:
+    async with call(connect=False) as pair:
+        await on_the_way_to_nowhere(pair)
+        await pair.exchange(pair.a if who == "a" else pair.b, rebuild=True)
+        assert pair.a.all(MediaFailed) == []
+        assert pair.a.session.state is MediaState.FLOWING
+
+
+async def test_a_first_connection_that_gave_way_to_a_refused_try_has_failed() -> None:
+    async with call(connect=False) as pair:
+        await on_the_way_to_nowhere(pair)
+        await pair.a.session.offer(rebuild=True)
+        await asyncio.sleep(0.05)
+        assert pair.a.all(MediaFailed) == []
+        pair.a.session.rollback()
+        assert (await pair.a.wait(MediaFailed)).cause == "ice"
+        assert pair.a.session.state is MediaState.FAILED
+
+
 async def test_the_peers_own_new_fingerprint_is_followed() -> None:
     async with call() as pair:
         await pair.exchange(pair.b, rebuild=True)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from phoned.media.datagram import DropLog, is_alert, is_client_hello, is_plaintext, is_rtcp
+from phoned.media.datagram import DropLog, client_random, is_alert, is_client_hello, is_plaintext, is_rtcp
 
 
 def record(content: int, epoch: int, first: int) -> bytes:
@@ -59,3 +59,16 @@ def test_what_is_normal_is_counted_and_not_written(caplog: pytest.LogCaptureFixt
     drops.count("early")
     assert drops.counts == {"early": 1}
     assert caplog.messages == []
+
+
+def test_hellos_are_told_apart_by_their_random_and_a_later_fragment_tells_nothing() -> None:
+    def hello(random: bytes, *, message: int = 0, offset: int = 0) -> bytes:
+        handshake = b"\x01\x00\x00\x60" + message.to_bytes(2) + offset.to_bytes(3) + b"\x00\x00\x60"
+        return b"\x16\xfe\xfd" + bytes(8) + b"\x00\x6c" + handshake + b"\xfe\xfd" + random + bytes(62)
+
+    one, other = bytes(range(32)), bytes(32)
+    assert client_random(hello(one)) == client_random(hello(one, message=1)) == one
+    assert client_random(hello(other)) == other
+    assert client_random(hello(one, offset=40)) is None
+    assert client_random(hello(one)[:58]) is None
+    assert client_random(record(22, 0, 2)) is None

@@ -14,7 +14,9 @@ import pytest
 from aioice import Candidate, stun
 from aioice.ice import CandidatePair
 
-from phoned.media.ice import IceAgent, IceFailed, LocalIce, RemoteIce
+from phoned.media import sdp
+from phoned.media.ice import SETTLE_S, IceAgent, IceFailed, LocalIce, RemoteIce
+from phoned.media.nomination import STEPS
 from phoned.media.options import IceOptions, TurnServer
 from phoned.media.path import IcePath
 from phoned.media.servers import ServerMemory
@@ -318,7 +320,7 @@ async def test_the_check_that_nominates_carries_the_number_of_its_agent() -> Non
             )
             check = stun.parse_message(await asyncio.wait_for(loop.sock_recv(peer, 1500), 2))
             assert "USE-CANDIDATE" in check.attributes
-            assert check.attributes["NOMINATION"] == 7
+            assert check.attributes["NOMINATION"] == 7 * STEPS
             searching.cancel()
             await asyncio.gather(searching, return_exceptions=True)
 
@@ -337,3 +339,87 @@ async def test_of_pairs_that_answer_at_once_the_better_one_is_used_whichever_was
         assert agent.selected is not None
         assert agent.selected.local_candidate.priority == 200
         await agent.close()
+
+
+class AskedPeer:
+    """A peer that checks nothing itself and answers what it is asked when told to."""
+
+    def __init__(self, own: socket.socket) -> None:
+        self._own = own
+        host, port = own.getsockname()
+        candidate = sdp.Candidate(
+            foundation="1", component=1, transport="udp", priority=300, address=host, port=port, type="host"
+        )
+        self.remote = RemoteIce(ufrag="them", pwd="x" * 22, candidates=(candidate,))
+
+    async def asked(self) -> tuple[stun.Message, tuple[str, int]]:
+        data, source = await asyncio.wait_for(asyncio.get_running_loop().sock_recvfrom(self._own, 1500), 2)
+        return stun.parse_message(data), source
+
+    def answer(self, request: stun.Message, source: tuple[str, int]) -> None:
+        response = stun.Message(
+            message_method=stun.Method.BINDING,
+            message_class=stun.Class.RESPONSE,
+            transaction_id=request.transaction_id,
+        )
+        response.attributes["XOR-MAPPED-ADDRESS"] = source
+        response.add_message_integrity(b"x" * 22)
+        self._own.sendto(bytes(response), source)
+
+
+@pytest.mark.parametrize("answers_late", [True, False])
+async def test_the_peer_is_told_which_of_the_pairs_that_answered_is_in_use(answers_late: bool) -> None:
+    several = replace(OPTIONS, addresses=("127.0.0.1", "127.0.0.2"), consent_interval_s=5)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.setblocking(False)
+        own.bind(("127.0.0.1", 0))
+        peer = AskedPeer(own)
+        async with ends(several) as (a, _):
+            await a.path.prepare(controlling=True, nomination=3)
+            searching = a.tasks.spawn("search", a.path.connect(peer.remote))
+            best, other = await peer.asked(), await peer.asked()
+            assert (best[1][0], other[1][0]) == ("127.0.0.1", "127.0.0.2")
+            peer.answer(*other)
+            await searching
+            assert str(a.path.local).startswith("127.0.0.2:")
+            told = {other[1]: await number_of(peer, other[1])}
+            if answers_late:
+                peer.answer(*best)
+                told[best[1]] = await number_of(peer, best[1])
+                assert str(a.path.local).startswith("127.0.0.1:")
+                assert told == {other[1]: 3 * STEPS + 1, best[1]: 3 * STEPS + 2}
+            else:
+                await asyncio.sleep(SETTLE_S + 0.05)
+                peer.answer(*best)
+                await asyncio.sleep(0.05)
+                assert str(a.path.local).startswith("127.0.0.2:")
+                assert told == {other[1]: 3 * STEPS + 1}
+
+
+async def number_of(peer: AskedPeer, source: tuple[str, int]) -> int:
+    """The next nomination from there which counts for more than the checks did; it is answered."""
+    while True:
+        request, asking = await peer.asked()
+        number = int(request.attributes.get("NOMINATION", 0))
+        if asking == source and number > 3 * STEPS:
+            peer.answer(request, asking)
+            return number
+
+
+async def test_candidates_that_come_while_there_are_none_are_asked_at_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.setblocking(False)
+        own.bind(("127.0.0.1", 0))
+        peer = AskedPeer(own)
+        async with ends() as (a, _):
+            await a.path.prepare(controlling=True)
+            searching = a.tasks.spawn("search", a.path.connect(replace(peer.remote, candidates=())))
+            turns = 3
+            for _turn in range(turns):
+                await asyncio.sleep(0)
+            await a.path.feed(peer.remote.candidates)
+            for _turn in range(turns):
+                await asyncio.sleep(0)
+            assert own.recv(1500)  # no time has passed, and it is there
+            searching.cancel()
+            await asyncio.gather(searching, return_exceptions=True)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phoned.media.sdp import OpusFormat
+from tests.support.cost import cost_s
 
 
 def test_nothing_said_is_what_the_rfc_says() -> None:
@@ -27,6 +28,11 @@ def test_numbers_out_of_range_are_as_good_as_not_said(value: str) -> None:
     read = OpusFormat.parse(f"maxaveragebitrate={value};maxplaybackrate={value};useinbandfec=1")
     assert (read.bitrate, read.fec) == (None, True)
     assert 8_000 <= read.playback_rate <= 48_000
+
+
+def test_what_is_not_said_costs_no_more_to_read_than_what_is() -> None:
+    said = cost_s(lambda: [OpusFormat.parse("maxaveragebitrate=20000;useinbandfec=1") for _ in range(20)])
+    assert cost_s(lambda: [OpusFormat.parse("useinbandfec=1") for _ in range(20)]) < 10 * said
 
 
 @given(

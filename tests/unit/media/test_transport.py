@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from phoned.media.dtls import DtlsFailed, Identity
+from phoned.media.dtls import Association, DtlsFailed, Identity
 from phoned.media.ice import RemoteIce
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Fingerprint
@@ -174,6 +174,39 @@ async def test_what_was_agreed_comes_before_what_the_peer_began() -> None:
         assert a.transport.generation == 2
         a.transport.send_rtp(PACKET)
         await until(lambda: b.packets == [PACKET])
+
+
+async def test_a_client_that_begins_anew_is_followed_at_once() -> None:
+    async with ends(secure=False) as (a, b):
+        server, client = peers(a, b)
+        establishing = a.tasks.spawn("server", a.transport.establish(server))
+        given_up = Association(b.identity, b.transport.path.send)
+        trying = b.tasks.spawn("client", given_up.handshake("client", client.fingerprints, deadline_s=5))
+        await until(lambda: bool(b.transport._early))  # the server's answer, which nobody takes
+        trying.cancel()
+        await asyncio.gather(trying, return_exceptions=True)
+        await given_up.close(notify=False)
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(establishing, b.transport.establish(client))
+        assert asyncio.get_running_loop().time() - began < 1  # before either would have repeated anything
+        assert (a.transport.ready, b.transport.ready) == (True, True)
+
+
+async def test_of_two_hellos_before_the_handshake_the_later_counts() -> None:
+    async with ends(secure=False) as (a, b):
+        server, client = peers(a, b)
+        first, second = (Association(b.identity, b.transport.path.send) for _ in range(2))
+        given_up = b.tasks.spawn("first", first.handshake("client", client.fingerprints, deadline_s=5))
+        await until(lambda: len(a.transport._early) == 1)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        trying = b.tasks.spawn("second", second.handshake("client", client.fingerprints, deadline_s=5))
+        await until(lambda: len(a.transport._early) == 2)
+        b.transport._handshaking = second
+        await asyncio.gather(a.transport.establish(server), trying)
+        assert (a.transport.ready, second.ready) == (True, True)
+        b.transport._handshaking = None
+        await second.close(notify=False)
 
 
 async def test_revoked_keys_are_gone_at_once() -> None:
