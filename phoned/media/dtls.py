@@ -26,6 +26,8 @@ from phoned.media.sdp import Fingerprint
 
 MAX_RECORDS = 16
 """Datagrams that may wait for the handshake; the oldest is dropped. Any flight of any peer is smaller."""
+PATIENCE_S = 0.25
+"""So long a server waits for the client that it answered before it follows another: a ClientHello is quickly forged."""
 
 MAX_PACKET = 2048
 MAX_TRAILER = 164
@@ -62,7 +64,7 @@ class _Wire:
     def __init__(self, send: Callable[[bytes], bool]) -> None:
         self._send_datagram = send
         self.records: deque[bytes] = deque(maxlen=MAX_RECORDS)
-        self.broken = False
+        self._broken = False
         self._arrived = asyncio.Event()
 
     def put(self, record: bytes) -> None:
@@ -70,14 +72,14 @@ class _Wire:
         self._arrived.set()
 
     def break_off(self) -> None:
-        self.broken = True
+        self._broken = True
         self._arrived.set()
 
     async def _recv(self) -> bytes:
-        while not (self.records or self.broken):
+        while not (self.records or self._broken):
             self._arrived.clear()
             await self._arrived.wait()
-        if self.broken:
+        if self._broken:
             raise ConnectionError("the peer has begun anew")
         return self.records.popleft()
 
@@ -136,6 +138,13 @@ class Association(RTCDtlsTransport):
         self._on_close_notify = on_close_notify
         self._fingerprint_wrong = False
         self._client_random: bytes | None = None
+        self._rival = False
+        """The last ClientHello was of another client than ours."""
+        self._heard_at = 0.0
+        """When our client began, or last said more than a ClientHello. On the loop's clock."""
+        self._patience: asyncio.TimerHandle | None = None
+        self.rivals: deque[bytes] = deque(maxlen=MAX_RECORDS)
+        """The ClientHello of a client that came after ours."""
         # libsrtp keeps a replay window of 1024 packets per SSRC
         self.protect: Callable[[bytes], bytes | None] = _no_keys
         """RTP to SRTP; None for a packet that libsrtp refuses."""
@@ -147,25 +156,46 @@ class Association(RTCDtlsTransport):
         """SRTCP to RTCP; None when it is not authentic, or a replay."""
 
     def feed(self, record: bytes) -> None:
-        """A DTLS record of this association. When its client begins anew, what a server has begun leads nowhere: its
-        handshake fails at once (`overtaken`)."""
+        """A DTLS record of this association. A client that begins anew is followed when the one that a server has
+        answered keeps silent: then the handshake fails, and `rivals` is what the next one begins with."""
         random = client_random(record)
-        if random is not None and self._client_random not in (None, random):
-            if self.role is not None:
-                self._wire.break_off()
-                return
-            self._wire.records.clear()
-        self._client_random = random or self._client_random
+        if random is not None:
+            self._rival = self._client_random not in (None, random)
+            if self._rival and self.role is None:
+                self._wire.records.clear()  # nobody was answered yet: the later one counts
+                self._rival = False
+            if self._rival:
+                self.rivals.clear()
+            elif self._client_random != random:
+                self._client_random = random
+                self._heard()
+        if not is_client_hello(record):
+            self._heard()
+        elif self._rival:
+            self.rivals.append(record)
+            self._wait_for_client()
+            return
         self._wire.put(record)
 
-    @property
-    def overtaken(self) -> bool:
-        """The peer has begun anew: records belong to the next association."""
-        return self._wire.broken
+    def _heard(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+
+    def _wait_for_client(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = self._heard_at + PATIENCE_S
+        if loop.time() >= until:
+            self._wire.break_off()
+        elif self._patience is None:
+            self._patience = loop.call_at(until, self._was_silent)
+
+    def _was_silent(self) -> None:
+        self._patience = None
+        self._wait_for_client()
 
     async def handshake(self, role: Role, fingerprints: Sequence[Fingerprint], *, deadline_s: float) -> None:
         """Run the handshake and take the keys. Raises `DtlsFailed`; then there are no keys."""
         self.role = role
+        self._heard()
         self._set_role(role)
         known = [RTCDtlsFingerprint(algorithm=f.algorithm, value=f.value) for f in fingerprints]
         try:
@@ -174,6 +204,9 @@ class Association(RTCDtlsTransport):
         except TimeoutError as error:
             self._set_state(State.FAILED)
             raise DtlsFailed(f"no handshake in {deadline_s:g} s") from error
+        finally:
+            if self._patience is not None:
+                self._patience.cancel()
         if self._fingerprint_wrong:
             raise DtlsFailed("the peer's certificate has another fingerprint", fingerprint=True)
         if not self.ready:

@@ -122,6 +122,7 @@ class SecureTransport:
                 # a forged record can spoil one handshake; only a wrong certificate is the peer's own word
                 if error.fingerprint or attempt == HANDSHAKE_TRIES or loop.time() >= deadline:
                     raise
+                self._early.extend(association.rivals)
             else:
                 self._adopt(association, peer)
                 return
@@ -189,8 +190,6 @@ class SecureTransport:
                 self.path.log.drop("client_hello", asyncio.get_running_loop().time())
             else:
                 self._handshaking.feed(data)
-                if self._handshaking.overtaken and is_plaintext(data):
-                    self._early.append(data)  # for the next attempt, which begins in a moment
         elif self._association is None or self.collecting:
             if is_plaintext(data):
                 self._early.append(data)

@@ -19,6 +19,7 @@ from tests.support.media import until
 
 OPTIONS = IceOptions(addresses=("127.0.0.1",), allow_loopback=True)
 HELLO = b"\x16\xfe\xfd" + bytes(8) + b"\x00\x10\x01" + bytes(15)
+FORGED_HELLO = bytes.fromhex("16feff0000000000000000003601000029000000000000002afefd") + bytes(32) + bytes(4)
 PACKET = b"\x80\x00\x00\x01" + bytes(8) + b"sound" * 30
 REPORT = b"\x80\xc9\x00\x01\x00\x00\x12\x34"
 
@@ -176,7 +177,7 @@ async def test_what_was_agreed_comes_before_what_the_peer_began() -> None:
         await until(lambda: b.packets == [PACKET])
 
 
-async def test_a_client_that_begins_anew_is_followed_at_once() -> None:
+async def test_a_client_that_begins_anew_is_followed_soon() -> None:
     async with ends(secure=False) as (a, b):
         server, client = peers(a, b)
         establishing = a.tasks.spawn("server", a.transport.establish(server))
@@ -190,6 +191,20 @@ async def test_a_client_that_begins_anew_is_followed_at_once() -> None:
         await asyncio.gather(establishing, b.transport.establish(client))
         assert asyncio.get_running_loop().time() - began < 1  # before either would have repeated anything
         assert (a.transport.ready, b.transport.ready) == (True, True)
+
+
+async def test_a_forged_hello_does_not_break_a_handshake_that_goes_on() -> None:
+    async with ends(secure=False) as (a, b):
+        server, client = peers(a, b)
+        both = a.tasks.spawn("server", a.transport.establish(server)), b.tasks.spawn("b", b.transport.establish(client))
+        async with asyncio.timeout(5):
+            while (begun := a.transport._handshaking) is None or begun._client_random is None:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            while not a.transport.ready:
+                a.transport.dtls_received(FORGED_HELLO)
+                await asyncio.sleep(0)
+        await asyncio.gather(*both)
+        assert a.transport.association is begun
 
 
 async def test_of_two_hellos_before_the_handshake_the_later_counts() -> None:
