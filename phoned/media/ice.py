@@ -12,7 +12,6 @@ import random
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 from aioice import Candidate as WireCandidate
@@ -34,12 +33,11 @@ from phoned.media.nomination import Nominations
 from phoned.media.options import IceOptions
 from phoned.media.sdp import Candidate
 from phoned.media.servers import ServerMemory
+from phoned.media.udp import UdpTransport
 from phoned.tasks import Tasks
 
 COMPONENT = 1
 RECEIVE_BUFFER = 262_144
-READ_SIZE = 2_048
-"""More than is ever let in. asyncio's own 256 KiB, allocated anew for every datagram, double the cost of a read."""
 SETTLE_S = 0.2
 """So long after the first pair one with a higher priority may still answer and take over."""
 _FED = 0
@@ -174,7 +172,7 @@ class IceAgent(Connection):
         options = self.owner.options
         self._local_candidates_start = True
         if not options.relay_only:
-            self._local_candidates += await self._host_candidates(local_addresses(options, last=self.owner.doubted))
+            self._local_candidates += self._host_candidates(local_addresses(options, last=self.owner.doubted))
         others = []
         server = options.stun_server
         if server is not None and self.owner.servers.usable(server):
@@ -192,8 +190,7 @@ class IceAgent(Connection):
         if not self._local_candidates:
             raise IceFailed("no local address may be used")
 
-    async def _host_candidates(self, addresses: list[str]) -> list[WireCandidate]:
-        loop = asyncio.get_running_loop()
+    def _host_candidates(self, addresses: list[str]) -> list[WireCandidate]:
         found = []
         for index, address in enumerate(addresses):
             own = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
@@ -201,24 +198,19 @@ class IceAgent(Connection):
                 own.setblocking(False)
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
                 own.bind((address, 0))
-                transport, protocol = await loop.create_datagram_endpoint(partial(IceSocket, self, own), sock=own)
+                protocol = IceSocket(self, own)
+                host, port = UdpTransport(own, protocol).get_extra_info("sockname")[:2]
             except OSError as error:
                 own.close()
-                self.owner.log.drop("bind", loop.time(), f"{address}: {error}")
+                self.owner.log.drop("bind", asyncio.get_running_loop().time(), f"{address}: {error}")
                 continue
-            except BaseException:
-                own.close()
-                raise
-            selector_transport: Any = transport
-            selector_transport.max_size = READ_SIZE
-            name = transport.get_extra_info("sockname")
             protocol.local_candidate = WireCandidate(
-                foundation=candidate_foundation("host", "udp", name[0]),
+                foundation=candidate_foundation("host", "udp", host),
                 component=COMPONENT,
                 transport="udp",
                 priority=candidate_priority(COMPONENT, "host", 65535 - index),
-                host=name[0],
-                port=name[1],
+                host=host,
+                port=port,
                 type="host",
             )
             self._protocols.append(protocol)
