@@ -19,7 +19,7 @@ PURE = (
 )
 FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include", PURE], 100), ("everything", [], 90))
 """Raise them, never lower them."""
-PYTEST = ("-m", "pytest", "-m", "not long")
+PYTEST = ("-m", "pytest", "-m", "not long", "--durations=25")
 COVERED = ("-m", "coverage", "run", *PYTEST)
 REAL = ("tests/peers", "tests/network")
 """Tests that drive phoned as a process of its own, among real peers."""
