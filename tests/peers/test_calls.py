@@ -197,12 +197,18 @@ def test_text_goes_both_ways(phone: PhonedProcess, open_page: OpenPage) -> None:
     assert refused["sip"]["code"] == 404
 
 
+def bye_is_answered(phone: PhonedProcess, call: str) -> bool:
+    messages = phone.get(f"/v1/calls/{call}/trace")["messages"]
+    return any(each["direction"] == "received" and " BYE\r\n" in each["text"] for each in messages)
+
+
 def test_the_sip_of_a_call_is_told_without_secrets(phone: PhonedProcess, open_page: OpenPage) -> None:
     page = open_page("bob")
     call = connect(phone, page, "out")
     phone.verb(call, "hold")
     phone.verb(call, "hangup")
-    ended(phone, call)
+    ended(phone, call)  # told with the BYE; its answer comes a moment later
+    phone.until(lambda: bye_is_answered(phone, call), "answer to the BYE")
     trace = phone.get(f"/v1/calls/{call}/trace")
     assert trace["complete"]
     # JsSIP repeats its answer, and we the ACK, where that one was more than half a second under way (RFC 3261 13.3.1.4)
