@@ -28,6 +28,18 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def begins_call(message: bytes) -> bool:
+    """Whether this is the first INVITE of a call: with credentials it is the same call once more."""
+    return message.startswith(b"INVITE ") and b"Proxy-Authorization:" not in message
+
+
+def drained(times: list[float]) -> list[float]:
+    """Those since it was last asked for."""
+    found = times.copy()
+    times.clear()
+    return found
+
+
 def rss_mb(pid: int) -> float:
     """Resident memory."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

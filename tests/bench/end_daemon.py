@@ -17,7 +17,7 @@ from phoned.daemon import Daemon, spare_the_collector
 from phoned.media.clock import Lateness
 from phoned.store.tokens import issue_token
 from phoned.transport.websocket import WebSocketFlow
-from tests.bench.end import Json, serve
+from tests.bench.end import Json, begins_call, drained, serve
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
 
         def sending(flow: WebSocketFlow, data: bytes) -> bool:
             sent = send(flow, data)
-            if data.startswith(b"INVITE ") and b"Proxy-Authorization:" not in data:
+            if begins_call(data):
                 written.append(time.monotonic())
             return sent
 
@@ -56,10 +56,8 @@ def main() -> None:
             case "lateness":  # of the ticks since it was last asked for
                 late, daemon.engine.clock.lateness = daemon.engine.clock.lateness, Lateness()
                 return {name: late.quantile_ms(share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
-            case "invites":  # those since it was last asked for
-                told = list(written)
-                written.clear()
-                return {"at": told}
+            case "invites":
+                return {"at": drained(written)}
             case "published":
                 return {"at": published}
             case "stop":

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from phoned.sandbox.server import Sandbox
 from phoned.transport.flow import Flow
-from tests.bench.end import Json, serve
+from tests.bench.end import Json, begins_call, drained, serve
 
 
 def user(number: int) -> str:
@@ -29,7 +29,7 @@ def main() -> None:
         take = sandbox.exchange.on_message
 
         def noting(flow: Flow, data: bytes) -> None:
-            if data.startswith(b"INVITE ") and b"Proxy-Authorization:" not in data:
+            if begins_call(data):
                 arrived.append(time.monotonic())
             take(flow, data)
 
@@ -49,10 +49,8 @@ def main() -> None:
                 await asyncio.sleep(float(order["seconds"]))
                 await sandbox.start(port=port)
                 return {}
-            case "invites":  # those since it was last asked for
-                told = list(arrived)
-                arrived.clear()
-                return {"at": told}
+            case "invites":
+                return {"at": drained(arrived)}
             case "stop":
                 await sandbox.stop()
                 return {}
