@@ -19,8 +19,6 @@ from phoned.sandbox.measure import echo_of, melody, read_stereo, write_wav
 from phoned.service import ServicePlugin, installed_services
 from tests.support.phones import Phones, Watch
 
-pytestmark = pytest.mark.real_time
-
 
 @pytest.fixture
 async def phones(tmp_path: Path) -> AsyncIterator[Phones]:

@@ -15,8 +15,6 @@ from phoned.model import AccountState, CallRequest, CallState, EndCause, RecordR
 from tests.support.media import until
 from tests.support.phones import Phones
 
-pytestmark = pytest.mark.real_time
-
 CALLS = 20
 
 

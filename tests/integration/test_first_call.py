@@ -26,8 +26,6 @@ from phoned.sandbox.measure import echo_of, melody, read_stereo, write_wav
 from phoned.tasks import Tasks
 from tests.support.phones import Phones, Watch
 
-pytestmark = pytest.mark.real_time
-
 
 @pytest.fixture
 async def phones(tmp_path: Path) -> AsyncIterator[Phones]:

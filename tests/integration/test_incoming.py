@@ -11,8 +11,6 @@ from phoned.errors import AtCapacity, Denied, Refused
 from phoned.model import CallRequest, CallState, EndCause
 from tests.support.phones import Phones
 
-pytestmark = pytest.mark.real_time
-
 INTERCOM = {"Call-Info": "<sip:phoned>;answer-after=0"}
 
 

@@ -15,8 +15,6 @@ import pytest
 from tests.integration.recovery.test_restart import told
 from tests.support.exchange import Exchange, Phone
 
-pytestmark = pytest.mark.real_time
-
 PASSWORD = "canary-of-a-run-time-account"
 
 

@@ -33,8 +33,6 @@ from tests.support.child import Child, missing, until
 from tests.support.daemon import PhonedProcess
 from tests.support.notify_socket import NotifySocket
 
-pytestmark = pytest.mark.real_time
-
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 PHONED = Path(sys.executable).parent / "phoned"
 SERVICES = ("phoned.service", "phoned@.service")

@@ -1,8 +1,8 @@
-"""A test that measures sound or a call against the clock is taken again when the machine stood still under it.
+"""A test in real time is taken again when the machine stood still under it.
 
 A virtual machine whose host is busy is away for a tenth of a second now and then. What such a test measures then is the
-host: a tone has a hole, a digit lasts too long. On a machine that keeps time one take counts, so a fault of phoned does
-not pass by this.
+host: a tone has a hole, a digit lasts too long, a name is not found in time. On a machine that keeps time one take
+counts, so a fault of phoned does not pass by this.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ import pytest
 LATE_S = 0.04
 """A sound path that is fed every 20 ms notices this."""
 TAKES = 3
-WHOLE_PHONES = ("control", "media", "recovery", "sandbox", "streams")
-FOLDERS = ("peers", "network", *(f"integration/{name}" for name in WHOLE_PHONES))
-REAL_TIME = tuple(Path(__file__).parent.parent / folder for folder in FOLDERS)
-"""All tests in here are in real time; elsewhere those that are marked."""
+REAL_TIME = tuple(Path(__file__).parent.parent / folder for folder in ("integration", "network", "peers"))
+"""All tests in here are in real time, with sockets and processes; elsewhere those that are marked."""
 
 _WATCH = f"""
 import select, sys, time

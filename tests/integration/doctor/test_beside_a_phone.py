@@ -22,8 +22,6 @@ from phoned.tasks import Tasks
 from tests.support.clinic import found, only_broken
 from tests.support.phones import Phones, Watch
 
-pytestmark = pytest.mark.real_time
-
 
 @pytest.fixture
 async def phones(tmp_path: Path) -> AsyncIterator[Phones]:

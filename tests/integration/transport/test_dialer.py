@@ -13,10 +13,11 @@ import pytest
 
 from phoned.errors import InvalidValue
 from phoned.model import Cause
+from phoned.transport.connect import StepDeadlines
 from phoned.transport.flow import FlowTarget
 from phoned.transport.resolver import Endpoint, Resolver
 from tests.integration.transport.servers import (
-    QUICK,
+    SOON_S,
     Ear,
     RawHandler,
     accept_upgrade,
@@ -75,7 +76,7 @@ async def test_a_closed_port_is_refused() -> None:
 
 async def test_a_black_hole_is_a_timeout_of_tcp() -> None:
     async with full_backlog() as port:
-        error = await refused(FlowTarget(url=f"ws://127.0.0.1:{port}/"), steps=QUICK)
+        error = await refused(FlowTarget(url=f"ws://127.0.0.1:{port}/"), steps=StepDeadlines(tcp_s=SOON_S))
     assert error.cause is Cause.TIMEOUT
     assert "TCP connection" in error.detail
 
@@ -196,7 +197,7 @@ async def test_an_address_of_a_family_that_is_not_here_does_not_end_the_race() -
 
 async def test_a_server_that_is_mute_after_accept_is_a_timeout_of_the_upgrade() -> None:
     async with raw_server(mute) as port:
-        error = await refused(FlowTarget(url=f"ws://127.0.0.1:{port}/"), steps=QUICK)
+        error = await refused(FlowTarget(url=f"ws://127.0.0.1:{port}/"), steps=StepDeadlines(upgrade_s=SOON_S))
     assert error.cause is Cause.TIMEOUT
     assert "upgrade" in error.detail
 

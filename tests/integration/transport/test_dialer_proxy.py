@@ -9,10 +9,11 @@ import socket
 import pytest
 
 from phoned.model import Cause
+from phoned.transport.connect import StepDeadlines
 from phoned.transport.flow import FlowTarget, HttpProxy, TlsPolicy
 from phoned.transport.websocket import WebSocketFlow
 from tests.integration.transport.servers import (
-    QUICK,
+    SOON_S,
     Ear,
     dialer,
     mute,
@@ -105,7 +106,7 @@ async def test_a_mute_proxy_is_a_timeout_and_a_resetting_one_closed() -> None:
 
     async with raw_server(mute) as port:
         target = FlowTarget(url="ws://localhost:9/", http_proxy=HttpProxy(host="127.0.0.1", port=port))
-        assert (await refused(target, steps=QUICK)).cause is Cause.TIMEOUT
+        assert (await refused(target, steps=StepDeadlines(proxy_s=SOON_S))).cause is Cause.TIMEOUT
     async with raw_server(reset) as port:
         target = FlowTarget(url="ws://localhost:9/", http_proxy=HttpProxy(host="127.0.0.1", port=port))
         assert (await refused(target)).cause is Cause.CLOSED

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from phoned.model import Cause
+from phoned.transport.connect import StepDeadlines
 from phoned.transport.flow import Flow, FlowError, FlowTarget, TlsPolicy
 from tests.integration.transport.servers import (
-    QUICK,
+    SOON_S,
     Ear,
     accept_upgrade,
     dialer,
@@ -123,7 +124,7 @@ async def test_a_ca_file_that_was_renewed_is_read_again(tmp_path: Path) -> None:
 
 async def test_a_server_that_stalls_in_the_handshake_is_a_timeout() -> None:
     async with raw_server(mute) as port:
-        error = await refused(FlowTarget(url=f"wss://localhost:{port}/"), steps=QUICK)
+        error = await refused(FlowTarget(url=f"wss://localhost:{port}/"), steps=StepDeadlines(tls_s=SOON_S))
     assert error.cause is Cause.TIMEOUT
     assert "TLS" in error.detail
 
