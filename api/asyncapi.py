@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from api import answers, hooks
 from api.answers import Answer, Moment
-from phoned.model import Cause, CollectReason, DeviceRole
+from phoned.model import Cause, CollectReason, DeviceRole, SoundDirection
 
 SUBJECTS: dict[str, type[Answer]] = {
     "account": answers.Account,
@@ -69,16 +69,16 @@ EVENTS: dict[str, Fields] = {
             "ended",
             "dialog_verified",
             "no_inbound_audio",
-            "speech_started",
-            "speech_stopped",
         )
     },
     "call.updated": {"on_answer_failed": (str | None, None)},
+    "call.speech_started": _needs(direction=SoundDirection),
+    "call.speech_stopped": _needs(direction=SoundDirection),
     "call.dtmf": _needs(digit=str, duration_ms=Count, method=Literal["rfc4733", "info", "inband"]),
     "call.digits": _needs(digits=str, reason=CollectReason, terminator=str | None),
     "call.reconnecting": _needs(plane=Plane, cause=Cause),
     "call.reconnected": _needs(plane=Plane, gap_ms=Count, tier=Annotated[int, Field(ge=0, le=2)]),
-    "call.media_stalled": _needs(direction=Literal["inbound", "outbound"]),
+    "call.media_stalled": _needs(direction=SoundDirection),
     "call.media_failed": _needs(local=bool),
     "call.codec_fallback": _needs(from_=str, to=str),
     "call.transfer_started": _needs(to=str | None, replaces=str | None),

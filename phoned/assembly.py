@@ -3,6 +3,7 @@ state, no I/O, nothing but translation."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from phoned.accounts.policy import AccountPolicy
@@ -12,7 +13,7 @@ from phoned.config.schema import TurnServer as TurnConfig
 from phoned.config.types import Secret
 from phoned.ids import new_id
 from phoned.media.options import EngineOptions, IceOptions, SessionOptions, TurnServer
-from phoned.model import RecordingView
+from phoned.model import RecordingView, SoundDirection
 from phoned.recording.floor import DiskFloor
 from phoned.recording.recover import Recovered
 from phoned.recording.retention import KeepLimits
@@ -145,7 +146,10 @@ def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()
         recordings_floor=DiskFloor(None if free_mb is None else free_mb * 1_000_000),
         recording_beep_s=media.recording_beep_s,
         codecs=tuple(CODECS[codec] for codec in media.codecs),
-        detect_voice=media.voice_activity,
+        detect_voice=voices_of(media),
+        opus_bitrate=media.opus_bitrate,
+        opus_complexity=media.opus_complexity,
+        opus_dtx=media.opus_dtx,
         ice=IceOptions(
             allow_loopback=media.allow_loopback,
             relay_only=media.relay_only,
@@ -153,6 +157,17 @@ def session_options_of(media: MediaConfig, turn_secrets: tuple[Secret, ...] = ()
             turn_server=turn_of(media.turn[0], turn_secrets[0]) if media.turn and turn_secrets else None,
         ),
     )
+
+
+def account_options_of(account: AccountConfig, common: SessionOptions) -> SessionOptions:
+    """One call's media, by the account that it is of."""
+    return replace(common, detect_inband_dtmf=account.inband_dtmf, graph_rate=account.sample_rate)
+
+
+def voices_of(media: MediaConfig) -> frozenset[SoundDirection]:
+    """The directions whose voice activity is told."""
+    told: dict[SoundDirection, bool] = {"inbound": media.voice_activity, "outbound": media.voice_activity_outbound}
+    return frozenset(direction for direction, wanted in told.items() if wanted)
 
 
 def keep_limits_of(media: MediaConfig) -> KeepLimits:

@@ -209,9 +209,8 @@ class Daemon:
             *,
             continues: Continuation | None = None,
         ) -> MediaSession:
-            tones = self.roster.hears_tones(account)
-            options = replace(self._session_options, continues=continues, detect_inband_dtmf=tones)
-            return self.engine.session(call_id, options, on_event)
+            options = self.roster.session_options(account, self._session_options)
+            return self.engine.session(call_id, replace(options, continues=continues), on_event)
 
         self._dial_policy = DialPolicy(config.dial)
         self.calls = CallManager(

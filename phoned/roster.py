@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from phoned.accounts.account import Account
 from phoned.accounts.policy import AccountListener
 from phoned.accounts.registry import Accounts
-from phoned.assembly import parameters_of, policy_of, repair_policy_of
+from phoned.assembly import account_options_of, parameters_of, policy_of, repair_policy_of
 from phoned.calls.repair_context import RepairPolicy
 from phoned.clock import WallClock, wall_clock
 from phoned.config.single import AccountSettings
 from phoned.errors import Draining
 from phoned.events import EventBus
+from phoned.media.options import SessionOptions
 from phoned.recovery.backoff import Uniform
 from phoned.signaling import Signaling
 from phoned.sip.account import AccountParameters
@@ -102,10 +103,10 @@ class Roster:
         entry = self._entries.get(account)
         return RepairPolicy() if entry is None else repair_policy_of(entry.settings.config)
 
-    def hears_tones(self, account: str) -> bool:
-        """Whether keys count as tones in the sound of the account's new calls."""
+    def session_options(self, account: str, common: SessionOptions) -> SessionOptions:
+        """The media of the account's new calls."""
         entry = self._entries.get(account)
-        return entry is not None and entry.settings.config.inband_dtmf
+        return common if entry is None else account_options_of(entry.settings.config, common)
 
     @property
     def retention_s(self) -> Mapping[str, float]:

@@ -33,6 +33,7 @@ from phoned.model import (
     PlayRequest,
     RecordingView,
     RecordRequest,
+    SoundDirection,
     Step,
     StreamRequest,
 )
@@ -93,7 +94,7 @@ class CallAudio:
         """What an earlier process had on the call waits for `begin`."""
         self._again: deque[RecordRequest] = deque()
         """Of that, recordings that have yet to go on."""
-        self._speaking = False
+        self._speaking: set[SoundDirection] = set()
         """As it was told."""
         self.bridge: str | None = None
         """The bridge that the call is in."""
@@ -291,7 +292,7 @@ class CallAudio:
                 self._call.publish("call.dtmf", digit=event.digit, duration_ms=event.duration_ms, method=event.method)
                 self._keypad.digit(event.digit)
             case media.VoiceTurned():
-                self._on_voice(event.speaking)
+                self._on_voice(event.direction, event.speaking)
             case media.InfoWanted():
                 if self._call.session is not None:
                     content_type, body = info_body(event.digit, event.duration_ms)
@@ -321,16 +322,17 @@ class CallAudio:
         if event.new is not MediaState.STALLED:  # that is told with a direction, by the call's repair
             self._call.publish("call.updated")
 
-    def _on_voice(self, speaking: bool) -> None:
+    def _on_voice(self, direction: SoundDirection, speaking: bool) -> None:
         if speaking and self._call.view().state is not CallState.ACTIVE:
             return  # before the answer it is a tone or an announcement
-        if speaking != self._speaking:
-            self._speaking = speaking
-            self._call.publish("call.speech_started" if speaking else "call.speech_stopped")
+        if speaking != (direction in self._speaking):
+            self._speaking ^= {direction}
+            self._call.publish("call.speech_started" if speaking else "call.speech_stopped", direction=direction)
 
     def hush(self) -> None:
-        """The far end is not heard any more, by this process at least."""
-        self._on_voice(False)
+        """Nobody is heard any more, by this process at least."""
+        for direction in sorted(self._speaking):
+            self._on_voice(direction, False)
 
     async def _follow(self, steps: tuple[Step, ...]) -> None:
         for step in steps:

@@ -160,6 +160,8 @@ class AccountConfig(Table):
     """Ask the server for news of our mailbox (message waiting, RFC 3842)."""
     inband_dtmf: Flag = False
     """Listen for keys as tones in the sound too, for gateways that send them in no other way."""
+    sample_rate: Literal[8000, 16000, 48000] = 16000
+    """Of the sound of its calls inside phoned, in Hz: 48000 carries music, 8000 is enough where all is G.711."""
     recovery: RecoveryConfig = RecoveryConfig()
     tls: TlsConfig = TlsConfig()
 

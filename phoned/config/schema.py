@@ -108,6 +108,14 @@ class MediaConfig(Table):
 
     voice_activity: Flag = True
     """Tell when the far end of a call begins and stops to speak."""
+    voice_activity_outbound: Flag = False
+    """The same of what the far end is sent: a microphone, a bot, a file."""
+    opus_bitrate: Annotated[int, Field(strict=True, ge=6_000, le=510_000)] = 24_000
+    """Bit/s that we send at most; a far end that asks for less gets less (RFC 7587 section 6.1)."""
+    opus_complexity: Annotated[int, Field(strict=True, ge=0, le=10)] = 1
+    """Of the encoder: 5 sounds a little better and costs twice the processor time of 1."""
+    opus_dtx: Flag = False
+    """Send next to nothing while nobody speaks, and ask the far end for the same (RFC 7587 section 3.1.3)."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from phoned.model import MediaState, PlaybackView, RecordingView
+from phoned.model import MediaState, PlaybackView, RecordingView, SoundDirection
 
 
 class MediaFailure(StrEnum):
@@ -129,8 +129,9 @@ class DtmfReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceTurned:
-    """The far end began to speak, or has stopped (`phoned.media.voice`)."""
+    """The far end (inbound), or who speaks to it (outbound), began to speak or has stopped (`phoned.media.voice`)."""
 
+    direction: SoundDirection
     speaking: bool
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from phoned.media.continuation import Continuation
-from phoned.model import DtmfMethod
+from phoned.model import DtmfMethod, SoundDirection
 from phoned.recording.floor import NO_FLOOR, DiskFloor
 
 
@@ -61,8 +61,8 @@ class SessionOptions:
     """Sample rate of the audio graph: 8000, 16000 or 48000."""
     dtmf: DtmfMethod = "auto"
     detect_inband_dtmf: bool = False
-    detect_voice: bool = False
-    """Tell when the far end begins and stops to speak: 1.4 us a frame."""
+    detect_voice: frozenset[SoundDirection] = frozenset()
+    """Where to tell when somebody begins and stops to speak: 1.4 us a frame and direction."""
     ice: IceOptions = field(default_factory=IceOptions)
     handshake_deadline_s: float = 8.0
     opus_bitrate: int = 24000

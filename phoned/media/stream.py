@@ -22,7 +22,7 @@ from phoned.media.stall import inbound_threshold_s
 from phoned.media.state import MediaStateMachine
 from phoned.media.transport import SecureTransport
 from phoned.media.voice import VoiceDetector
-from phoned.model import MediaState
+from phoned.model import MediaState, SoundDirection
 
 WATCH_TICKS = 5
 """Every so many ticks stalls and reports are looked at."""
@@ -62,7 +62,7 @@ class Stream:
         self.rtcp = rtcp.RtcpSession(self.sender.ssrc, self.cname, now)
         self._expected_loss = ExpectedLoss()
         self.digits = Digits(options.dtmf, self.sender, self.graph, emit)
-        self._voice = VoiceDetector() if options.detect_voice else None
+        self._voices: dict[SoundDirection, VoiceDetector] = {each: VoiceDetector() for each in options.detect_voice}
         self.agreement: Agreement | None = None
         self.flow_awaited = True
         """The next packet on the path in use is told (`Flowing`)."""
@@ -177,8 +177,9 @@ class Stream:
             self._emit(DtmfSent(digit=sent))
         heard = self.receiver.frame(now)
         self.graph.incoming(heard)
-        if self._voice is not None and (speaking := self._voice.feed(heard)) is not None:
-            self._emit(VoiceTurned(speaking=speaking))
+        for direction, voice in self._voices.items():
+            if (speaking := voice.feed(heard if direction == "inbound" else frame)) is not None:
+                self._emit(VoiceTurned(direction=direction, speaking=speaking))
         if heard is not None and self._options.detect_inband_dtmf:
             for digit in self.receiver.inband_digits(heard):
                 self.digits.heard(digit, "inband", now)

@@ -1,4 +1,4 @@
-"""Voice activity: when the far end begins to speak, and when it has stopped. Pure.
+"""Voice activity: when somebody begins to speak, and when they have stopped. Pure.
 
 A detector by energy. What is well above the background, for 80 ms, is a voice; 0.6 s without it (the hangover, longer
 than the gaps between words) end it. The background is learnt: it follows what is quieter at once and what is louder by

@@ -62,6 +62,7 @@ from phoned.model.sound import PlaybackView as PlaybackView
 from phoned.model.sound import PlayRequest as PlayRequest
 from phoned.model.sound import RecordingView as RecordingView
 from phoned.model.sound import RecordRequest as RecordRequest
+from phoned.model.sound import SoundDirection as SoundDirection
 from phoned.model.sound import Step as Step
 from phoned.model.sound import StreamProtocolName as StreamProtocolName
 from phoned.model.sound import StreamRequest as StreamRequest

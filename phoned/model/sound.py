@@ -10,6 +10,8 @@ from phoned.model.states import DtmfMethod
 
 StreamProtocolName = Literal["twilio", "l16"]
 StreamTracks = Literal["inbound", "both"]
+SoundDirection = Literal["inbound", "outbound"]
+"""From the far end, and to it."""
 OnClose = Literal["hangup", "keep", "reconnect"]
 WhileAway = Literal["silence", "music"]
 StreamState = Literal["connecting", "started", "reconnecting", "stopped", "failed"]

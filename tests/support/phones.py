@@ -107,10 +107,12 @@ class Phones:
         *,
         extra: str = "",
         account: str = "",
+        media: str = "",
         password: str | None = None,
         plugins: Mapping[str, ServicePlugin] = NO_PLUGINS,
     ) -> tuple[Daemon, Watch]:
-        """A running daemon whose account is called like its user. ``extra``: more TOML; ``account``: keys of it."""
+        """A running daemon whose account is called like its user. ``account`` and ``media``: more keys of the
+        tables; ``extra``: more TOML."""
         home = self._home / user
         home.mkdir(exist_ok=True)
         secret = home / "secret"
@@ -123,6 +125,7 @@ class Phones:
 state_dir = "state"
 [media]
 allow_loopback = true
+{media}
 [[accounts]]
 id = "{user}"
 aor = "sip:{user}@{self.exchange.domain}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phoned.assembly import (
     CODECS,
+    account_options_of,
     engine_options_of,
     keep_limits_of,
     parameters_of,
@@ -29,6 +30,9 @@ state_dir = "state"
 codecs = ["pcma", "g722"]
 stun = ["stun:stun.example.org"]
 allow_loopback = true
+opus_bitrate = 64000
+opus_complexity = 5
+opus_dtx = true
 [[media.turn]]
 url = "turns:turn.example.org?transport=tcp"
 username = "u"
@@ -42,6 +46,8 @@ outbound_proxy = "wss://one.example.org/"
 outbound_proxy_backup = "wss://two.example.org/"
 http_proxy = "http://proxy.example.org"
 in_dialog_auth = "both"
+inband_dtmf = true
+sample_rate = 48000
 [accounts.tls]
 insecure_skip_verify = true
 [accounts.recovery]
@@ -122,8 +128,14 @@ def test_what_media_is_told(tmp_path: Path) -> None:
     options = session_options_of(config.media, (Secret(b"turnpw"),))
     assert options.codecs == ("PCMA", "G722")
     assert options.ice.allow_loopback
-    assert options.detect_voice
+    assert (options.opus_bitrate, options.opus_complexity, options.opus_dtx) == (64_000, 5, True)
+    assert (options.graph_rate, options.detect_inband_dtmf) == (16_000, False)
+    of_account = account_options_of(config.accounts[0], options)
+    assert (of_account.graph_rate, of_account.detect_inband_dtmf) == (48_000, True)
+    assert options.detect_voice == {"inbound"}
     assert not session_options_of(config.media.model_copy(update={"voice_activity": False})).detect_voice
+    both = config.media.model_copy(update={"voice_activity_outbound": True})
+    assert session_options_of(both).detect_voice == {"inbound", "outbound"}
     assert options.ice.stun_server == ("stun.example.org", 3478)
     turn = options.ice.turn_server
     assert turn is not None

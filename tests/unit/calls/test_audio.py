@@ -161,18 +161,34 @@ async def test_a_voice_is_told_once_the_call_is_up() -> None:
         return [type_ for type_ in await world.types() if "speech" in type_]
 
     for speaking in (True, False):
-        fake.emit(media.VoiceTurned(speaking=speaking))
+        fake.emit(media.VoiceTurned(direction="inbound", speaking=speaking))
     assert await spoken() == [], "that was early media"
-    fake.emit(media.VoiceTurned(speaking=True))
+    fake.emit(media.VoiceTurned(direction="inbound", speaking=True))
     world.answer(call)
-    fake.emit(media.VoiceTurned(speaking=False))
+    fake.emit(media.VoiceTurned(direction="inbound", speaking=False))
     assert await spoken() == [], "nothing ends that was not told"
     for speaking in (True, False, True):
-        fake.emit(media.VoiceTurned(speaking=speaking))
+        fake.emit(media.VoiceTurned(direction="inbound", speaking=speaking))
     assert await spoken() == ["call.speech_started", "call.speech_stopped", "call.speech_started"]
     world.ended(call)
     assert (await world.types())[-2:] == ["call.speech_stopped", "call.ended"], "what began has ended"
     other = await world.active()
-    world.media[other.id].emit(media.VoiceTurned(speaking=True))
+    world.media[other.id].emit(media.VoiceTurned(direction="inbound", speaking=True))
     await world.manager.hand_over(1.0)
     assert (await spoken())[-2:] == ["call.speech_started", "call.speech_stopped"]
+
+
+@virtual
+async def test_voices_of_both_directions_begin_and_end_by_themselves() -> None:
+    world, call, fake = await up()
+    fake.emit(media.VoiceTurned(direction="inbound", speaking=True))
+    fake.emit(media.VoiceTurned(direction="outbound", speaking=True))
+    fake.emit(media.VoiceTurned(direction="inbound", speaking=False))
+    world.ended(call)
+    told = [(event.type, event.data["direction"]) for event in await world.events() if "speech" in event.type]
+    assert told == [
+        ("call.speech_started", "inbound"),
+        ("call.speech_started", "outbound"),
+        ("call.speech_stopped", "inbound"),
+        ("call.speech_stopped", "outbound"),
+    ]

@@ -311,6 +311,9 @@ def test_a_table_that_is_no_table_is_an_error_and_no_crash(folder: Folder, text:
         ("[media]\nstun = ['example.org']", "not a stun server"),
         ("[media]\nturn = [{url = 'stun:x', username = 'u', credential_file = 'ok.secret'}]", "not a turn server"),
         ("[media]\nrelay_only = true", "no way out without a server"),
+        ("[media]\nopus_bitrate = 5999", "6000"),
+        ("[media]\nopus_complexity = 11", "10"),
+        ("sample_rate = 44100", "8000, 16000 or 48000"),
         ("[[incoming]]\ncode = 200", "300 to 699"),
     ],
 )
