@@ -205,8 +205,9 @@ def changes(sounddevice: Any, server: Server, kernel: Callable[[], str] = kernel
 # ---------------------------------------------------------------- open devices
 
 
-def address(sounddevice: Any, kind: str, device: str) -> int:
-    """PortAudio's index of a device; a server's is reached through ALSA's ``pulse`` and the environment."""
+def address(sounddevice: Any, kind: str, device: str, server: Server) -> int:
+    """PortAudio's index of a device; a server's is reached through ALSA's ``pulse`` and the environment. Raises
+    `NoSound`."""
     if device == "default":
         chosen = sounddevice.default.device[kind == "output"]
         if chosen < 0:
@@ -216,6 +217,10 @@ def address(sounddevice: Any, kind: str, device: str) -> int:
     for card in cards(sounddevice):
         if card["name"] == device and kind in card["kinds"]:
             return int(card["index"])
+    on_server = server.nodes()
+    server.drop()
+    if on_server and not any(node["name"] == device and kind in node["kinds"] for node in on_server):
+        raise NoSound(f"there is no {kind} device {device!r}")  # PipeWire would take its default one without a word
     for index, facts in enumerate(sounddevice.query_devices()):
         if facts["name"] == "pulse":
             os.environ["PULSE_SOURCE" if kind == "input" else "PULSE_SINK"] = device
@@ -226,7 +231,7 @@ def address(sounddevice: Any, kind: str, device: str) -> int:
 
 def opened(sounddevice: Any, kind: str, device: str, callback: Callable[..., None]) -> Any:
     """A stream at the first rate that the device takes, begun. Raises `NoSound`."""
-    index = address(sounddevice, kind, device)
+    index = address(sounddevice, kind, device, Server())
     make = sounddevice.RawInputStream if kind == "input" else sounddevice.RawOutputStream
     reason = ""
     for rate in RATES:

@@ -29,6 +29,9 @@ APT = {
     "linphone-daemon": "linphone-cli",
     "pulseaudio": "pulseaudio libportaudio2 libasound2-plugins",
     "pactl": "pulseaudio-utils",
+    "pipewire": "pipewire",
+    "wireplumber": "wireplumber",
+    "pipewire-pulse": "pipewire-pulse",
 }
 """Which Debian packages bring a program."""
 

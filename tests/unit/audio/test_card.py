@@ -100,19 +100,33 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PULSE_SINK", "PULSE_SOURCE", "PULSE_LATENCY_MSEC"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    library = Library(*ALL, default=(4, 4))
-    assert card.address(library, "output", "USB Audio #2") == 2
-    assert card.address(library, "input", "default") == 4
+    monkeypatch.setattr(card, "server_library", lambda: None)
+    library, nowhere = Library(*ALL, default=(4, 4)), card.Server()
+    assert card.address(library, "output", "USB Audio #2", nowhere) == 2
+    assert card.address(library, "input", "default", nowhere) == 4
     assert os.environ.pop("PULSE_LATENCY_MSEC") == "20"
-    assert card.address(library, "output", "alsa_output.usb") == 3
+    assert card.address(library, "output", "alsa_output.usb", nowhere) == 3
     assert os.environ["PULSE_SINK"] == "alsa_output.usb"
     assert os.environ["PULSE_LATENCY_MSEC"] == "25"
-    assert card.address(library, "input", "alsa_input.usb") == 3
+    assert card.address(library, "input", "alsa_input.usb", nowhere) == 3
     assert os.environ["PULSE_SOURCE"] == "alsa_input.usb"
     with pytest.raises(card.NoSound, match="libasound2-plugins"):
-        card.address(Library(USB), "output", "alsa_output.usb")
+        card.address(Library(USB), "output", "alsa_output.usb", nowhere)
     with pytest.raises(card.NoSound, match="no input device"):
-        card.address(Library(default=(-1, -1)), "input", "default")
+        card.address(Library(default=(-1, -1)), "input", "default", nowhere)
+
+
+def test_a_name_that_the_server_does_not_know_is_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULSE_SINK", "")
+    monkeypatch.setenv("PULSE_LATENCY_MSEC", "20")
+    library, pulse = Library(*ALL), Pulse()
+    assert card.address(library, "output", "speaker", card.Server(pulse)) == 3
+    assert pulse.closed == 1
+    for kind, name in (("output", "headset"), ("input", "speaker")):
+        with pytest.raises(card.NoSound, match=f"no {kind} device '{name}'"):
+            card.address(library, kind, name, card.Server(pulse))
+    pulse.there = False
+    assert card.address(library, "output", "headset", card.Server(pulse)) == 3, "who knows"
 
 
 def test_the_first_rate_that_the_card_takes_is_used(capfd: pytest.CaptureFixture[str]) -> None:

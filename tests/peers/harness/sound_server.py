@@ -1,7 +1,8 @@
-"""A PulseAudio of the test's own, with devices of its own: nothing of the machine's sound is touched.
+"""A sound server of the test's own, with devices of its own: nothing of the machine's sound is touched.
 
-``room`` is where people stand: what is played into it is what the microphone ``mic`` hears. ``speaker``, ``second`` and
-``bell`` are speakers; what they say is heard at their monitors.
+``room`` is where people stand: what is played into it is what the microphone ``mic`` hears. ``speaker`` and ``bell``
+are speakers; what they say is heard at their monitors. PipeWire speaks PulseAudio's protocol, so programs see no
+difference.
 """
 
 from __future__ import annotations
@@ -17,39 +18,46 @@ from tests.support.child import Child, program
 
 RATE = 16_000
 
-MODULES = """\
-load-module module-native-protocol-unix auth-anonymous=1 socket={directory}/native
-load-module module-null-sink sink_name=room rate=48000
-load-module module-remap-source source_name=mic master=room.monitor source_properties=device.description=Mic
-load-module module-null-sink sink_name=speaker rate=48000 sink_properties=device.description=Speaker
-load-module module-null-sink sink_name=bell rate=48000
-set-default-sink speaker
-set-default-source mic
+DEVICES = (
+    ("module-null-sink", "sink_name=room", "rate=48000"),
+    ("module-remap-source", "source_name=mic", "master=room.monitor", "source_properties=device.description=Mic"),
+    ("module-null-sink", "sink_name=speaker", "rate=48000", "sink_properties=device.description=Speaker"),
+    ("module-null-sink", "sink_name=bell", "rate=48000"),
+)
+DEFAULTS = """\
+load_module("metadata")
+load_module("default-nodes", {})
 """
+"""For WirePlumber's policies, which come without the part that looks for devices and remembers them."""
 
 
-class PulseAudio(Child):
+class SoundServer(Child):
     """Ended by its pid, with its directory."""
 
-    def __init__(self) -> None:
-        super().__init__("pulse")
-        script = self.directory / "start.pa"
-        script.write_text(MODULES.format(directory=self.directory))
-        argv = [program("pulseaudio"), "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1"]
-        argv += ["--disable-shm=yes", "--realtime=no", "--high-priority=no", "-F", str(script)]
-        self.spawn(argv, environment=self._own)
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._socket = self.directory / "pulse" / "native"
         self._pactl = program("pactl")
-        self.until(lambda: (self.directory / "native").exists() and "bell" in self.sinks(), "it has its devices")
+
+    def furnish(self) -> None:
+        """Wait until it answers, and give it its devices."""
+        self.until(lambda: "Server Name" in self.control("info"), "it answers")
+        for module in DEVICES:
+            self.load(*module)
+        self.until(lambda: "mic" in self.control("list", "short", "sources"), "it has its microphone")
+        self.control("set-default-sink", "speaker")
+        self.control("set-default-source", "mic")
 
     @property
-    def _own(self) -> dict[str, str]:
+    def own(self) -> dict[str, str]:
+        """For the server itself: its files are in its directory."""
         home = str(self.directory)
         return {"XDG_RUNTIME_DIR": home, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_STATE_HOME": home}
 
     @property
     def environment(self) -> Mapping[str, str]:
         """For whoever shall use it."""
-        return {"PULSE_SERVER": f"unix:{self.directory}/native", "PULSE_COOKIE": f"{self.directory}/cookie"}
+        return {"PULSE_SERVER": f"unix:{self._socket}", "PULSE_COOKIE": f"{self.directory}/cookie"}
 
     def control(self, *arguments: str) -> str:
         """`pactl`."""
@@ -125,4 +133,41 @@ class PulseAudio(Child):
 
     @property
     def _whole(self) -> dict[str, str]:
-        return {**self._own, **self.environment, "PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+        return {**self.own, **self.environment, "PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+
+
+class PulseAudio(SoundServer):
+    """PulseAudio itself."""
+
+    def __init__(self) -> None:
+        super().__init__("pulse")
+        self._socket.parent.mkdir()
+        argv = [program("pulseaudio"), "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1"]
+        argv += ["--disable-shm=yes", "--realtime=no", "--high-priority=no"]
+        argv += ["-L", f"module-native-protocol-unix auth-anonymous=1 socket={self._socket}"]
+        self.spawn(argv, environment=self.own)
+        self.furnish()
+
+
+class PipeWire(SoundServer):
+    """PipeWire, its session manager, which looks for no devices, and its server of PulseAudio's protocol."""
+
+    def __init__(self) -> None:
+        super().__init__("pipewire")
+        self._others: list[Child] = []
+        self.spawn([program("pipewire")], environment=self.own)
+        self.until((self.directory / "pipewire-0").exists, "it listens")
+        policies = self.directory / "wireplumber" / "policy.lua.d"
+        policies.mkdir(parents=True)
+        (policies / "80-defaults.lua").write_text(DEFAULTS)
+        for name, *arguments in (("wireplumber", "-c", "policy.conf"), ("pipewire-pulse",)):
+            other = Child(name)
+            self._others.append(other)
+            other.spawn([program(name), *arguments], environment=self.own)
+        self.furnish()
+
+    def close(self) -> None:
+        """As `Child.close`."""
+        for other in self._others:
+            other.close()
+        super().close()
