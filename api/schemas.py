@@ -434,6 +434,10 @@ class ChangeDevices(Body):
     ring: OutputUse = OutputUse()
     call: CallId | None = None
 
+    def chooses(self) -> bool:
+        """Whether it says which devices are used."""
+        return any("device" in role.model_fields_set for role in (self.input, self.output, self.ring))
+
     def value(self) -> DevicesChange:
         call = (self.call or "") if "call" in self.model_fields_set else None
         return DevicesChange(input=self.input.value(), output=self.output.value(), ring=self.ring.value(), call=call)

@@ -237,7 +237,7 @@ def _plain_reason(error: ValueError) -> str:
 
 
 _ADMIN = re.compile(
-    r"/v1/(accounts/[^/]+$|accounts/[^/]+/outbound-proxy$|webhooks\b|devices\b|drain$|reload$|doctor$|network/changed$)"
+    r"/v1/(accounts/[^/]+$|accounts/[^/]+/outbound-proxy$|webhooks\b|drain$|reload$|doctor$|network/changed$)"
 )
 _MEDIA = re.compile(r"/v1/(calls/[^/]+/streams$|streams\b)")
 

@@ -6,8 +6,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api import answers
-from api.deps import Api, Route, answer
+from api.access import check_scope
+from api.deps import Api, Caller, Route, answer
 from api.description import problems
+from api.errors import ProblemError
 from api.schemas import ChangeDevices
 
 router = APIRouter(prefix="/v1/devices", route_class=Route, tags=["devices"])
@@ -23,9 +25,12 @@ async def devices(api: Api) -> Response:
 @router.patch(
     "", response_model=answers.Devices, responses=problems("unknown_device", "not_found", "sound_unavailable")
 )
-async def change(api: Api, body: ChangeDevices) -> Response:
+async def change(api: Api, caller: Caller, body: ChangeDevices) -> Response:
     """Another device, volume, gain or mute, at once and over restarts; a call goes on meanwhile. `call` hands
-    microphone and speaker to a call until it ends; null gives them to the newest answered one again."""
+    microphone and speaker to a call until it ends; null gives them to the newest answered one again. Who stands at the
+    phone may make it louder; which `device` it uses is for the scope `admin` to say."""
+    if body.chooses() and (refused := check_scope(caller, "admin")) is not None:
+        raise ProblemError(refused)
     return answer(await api.phone.change_devices(body.value()))
 
 

@@ -39,6 +39,18 @@ async def test_volume_mute_gain_device_and_the_call_in_front_are_changed(running
     assert same == left
 
 
+async def test_who_may_call_may_make_it_louder_but_not_choose_the_device(running: Running) -> None:
+    client = running.tcp(running.token("call"))
+    louder = await client.patch("/v1/devices", json={"output": {"volume_pct": 90}, "input": {"muted": True}})
+    assert (louder.status_code, louder.json()["output"]["volume_pct"]) == (200, 90)
+    for device in ("default", None):
+        refused = await client.patch("/v1/devices", json={"output": {"volume_pct": 50, "device": device}})
+        assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
+    assert (await client.get("/v1/devices")).json()["output"]["volume_pct"] == 90, "nothing of a refused order is done"
+    reader = running.tcp(running.token("read"))
+    assert (await reader.patch("/v1/devices", json={"input": {"muted": False}})).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("order", "code"),
     [

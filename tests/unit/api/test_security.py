@@ -383,7 +383,7 @@ def test_depth_counts_brackets_outside_strings() -> None:
         ("POST", "/v1/accounts/front/outbound-proxy", "admin"),
         ("POST", "/v1/webhooks", "admin"),
         ("PATCH", "/v1/webhooks/wh_1", "admin"),
-        ("PATCH", "/v1/devices", "admin"),
+        ("PATCH", "/v1/devices", "call"),
         ("POST", "/v1/drain", "admin"),
         ("POST", "/v1/reload", "admin"),
         ("POST", "/v1/doctor", "admin"),
