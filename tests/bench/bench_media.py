@@ -154,7 +154,7 @@ def report_rest(report: Report, samples: Samples, chosen: Sequence[Setup]) -> No
 
 
 def report_capacity(report: Report, options: argparse.Namespace) -> None:
-    """How many calls one core carries."""
+    """How many calls one core carries, and two processes, each on a core of its own: both ends of a call are such."""
     plans = (
         ("opus_calls_per_core", Setup(peer="phoned", codec="opus", calls=0, graph_rate=16_000), 20, 200, 100),
         ("pcmu_calls_per_core", Setup(peer="phoned", codec="pcmu", calls=0, graph_rate=8_000), 50, 500, 300),
@@ -173,6 +173,8 @@ def report_capacity(report: Report, options: argparse.Namespace) -> None:
         note += "" if found else "; no more were tried"
         target = Target(limit=wanted, at_most=False)
         report.add(row(name, [number], unit="calls", target=target, note=note))
+        both = name.replace("per_core", "two_processes")
+        report.add(row(both, [2 * number], unit="calls", target=target, note="each on a core of its own, at once"))
 
 
 def parse() -> argparse.Namespace:
