@@ -1,8 +1,7 @@
 """`make test`: every test that is not long, then the coverage floors of the house.
 
-Two lanes side by side: most tests wait for sound, sockets and peers most of the time, and the house's machine has two
-processors. In a lane one run follows another, each a process of its own, which has not held the leavings of thousands
-of other tests. What the second lane prints is kept, and follows when the first is through.
+Two runs, one after the other: calls and namespaces are measured in real time, and would be short of the processor
+beside a second run. They have a process of their own, too, which has not held the leavings of thousands of other tests.
 Pure modules have a higher floor than the rest (`FLOORS`). Arguments go to one single pytest run; with arguments that
 select tests (anything not starting with a dash) the floors are not checked, because they could not hold.
 """
@@ -11,13 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
-
-import pytest
 
 PURE = (
     "phoned/sip/*,phoned/media/sdp/*,phoned/media/sdp.py,phoned/media/rtp.py,phoned/media/rtcp.py,"
@@ -28,13 +21,9 @@ FLOORS: tuple[tuple[str, list[str], int], ...] = (("pure modules", ["--include",
 """Raise them, never lower them."""
 PYTEST = ("-m", "pytest", "-m", "not long", "--durations=25")
 COVERED = ("-m", "coverage", "run", *PYTEST)
-ELSE = ("tests", *(f"--ignore=tests/{folder}" for folder in ("integration", "network", "peers")))
-LANES = (
-    ((*COVERED, "tests/integration"), (*PYTEST, "tests/network")),
-    ((*PYTEST, "tests/peers"), (*COVERED, *ELSE)),
-)
-"""About as long as each other. Where phoned is a process of its own, among real peers, coverage sees nothing of it."""
-BESIDE = Path("build/beside.log")
+REAL = ("tests/peers", "tests/network")
+"""Tests that drive phoned as a process of its own, among real peers."""
+ELSE = (*(f"--ignore={folder}" for folder in REAL), "tests")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,9 +34,9 @@ def main(arguments: list[str]) -> int:
         old.unlink()
     compile_ahead()
     if arguments:
-        status, whole = _run((*COVERED, *arguments)), all(argument.startswith("-") for argument in arguments)
+        status, whole = _run(*COVERED, *arguments), all(argument.startswith("-") for argument in arguments)
     else:
-        status, whole = _lanes(), True
+        status, whole = _run(*COVERED, *ELSE) | _run(*PYTEST, *REAL), True
     return status or (_floors() if whole else 0)
 
 
@@ -56,33 +45,8 @@ def compile_ahead() -> None:
     subprocess.run([sys.executable, "-m", "compileall", "-q", "phoned", "api"], check=True)
 
 
-def _run(arguments: Sequence[str], output: IO[str] | None = None) -> int:
-    return subprocess.run([sys.executable, *arguments], check=False, stdout=output, stderr=output).returncode
-
-
-def _lane(runs: Sequence[Sequence[str]], statuses: list[int], output: IO[str] | None = None) -> None:
-    for run in runs:
-        statuses.append(_run(run, output))
-        if statuses[-1] == pytest.ExitCode.INTERRUPTED:
-            return
-
-
-def _lanes() -> int:
-    """Both lanes. Returns 0 when all went well."""
-    here, beside = LANES
-    statuses: list[int] = []
-    with BESIDE.open("w") as log, BESIDE.open() as kept:
-        second = threading.Thread(target=_lane, args=(beside, statuses, log))
-        second.start()
-        _lane(here, statuses)
-        while True:
-            over = not second.is_alive()
-            sys.stdout.write(kept.read())
-            sys.stdout.flush()
-            if over:
-                break
-            time.sleep(0.5)
-    return max(statuses)
+def _run(*arguments: str) -> int:
+    return subprocess.run([sys.executable, *arguments], check=False).returncode
 
 
 def _floors() -> int:
