@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 PERIOD_S = 0.02
-CATCH_UP = 5
-"""Missed ticks that are made up for at once; more would only be a burst of stale sound."""
+CATCH_UP = 10
+"""Missed ticks that are made up for at once: what the deepest jitter buffer still has a use for."""
 FULL_PHASE = 20
 """A phase takes so many calls before the next is begun: each phase in use is one more time to wake up, which costs a
 fifth of a PCMU call, and so many Opus calls keep the loop busy for 3 ms."""
