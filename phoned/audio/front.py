@@ -81,7 +81,7 @@ class _Beat:
         self._speaker = speaker
         self._silence = bytes(speaker.rate // 50 * 2)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, due: float) -> None:
         self._speaker.write(self._silence)
 
     def skip(self, ticks: int) -> None:

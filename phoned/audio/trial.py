@@ -61,7 +61,7 @@ class Trial:
         self._silence = bytes(rate // 50 * 2)
         self._heard: list[bytes] = []
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, due: float) -> None:
         """20 ms."""
         if len(self._heard) >= FRAMES:
             return

@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 class Ticker(Protocol):
     """What a clock drives."""
 
-    def tick(self, now: float) -> None:
-        """20 ms have passed. ``now`` is monotonic."""
+    def tick(self, now: float, due: float) -> None:
+        """20 ms have passed. Both are monotonic; ``due`` is when this tick should have come, always 20 ms after the
+        one before, also while some are made up for."""
         ...
 
     def skip(self, ticks: int) -> None:
@@ -124,7 +125,7 @@ class MediaClock:
             self.lateness.add(now - self._due)
             for ticker in tuple(tickers):
                 try:
-                    ticker.tick(now)
+                    ticker.tick(now, self._due)
                 except Exception as error:
                     self._crashed(tickers, ticker, error)
         self._advance()

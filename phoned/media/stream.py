@@ -166,7 +166,7 @@ class Stream:
 
     # -- the clock (Ticker)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, due: float) -> None:
         """20 ms: one frame out, one frame in."""
         frame = self.graph.outgoing()
         try:
@@ -175,7 +175,7 @@ class Stream:
             raise EncoderFailed(repr(error)) from error
         if sent is not None:
             self._emit(DtmfSent(digit=sent))
-        heard = self.receiver.frame(now)
+        heard = self.receiver.frame(due)  # that we were late ourselves is no delay of the sound
         self.graph.incoming(heard)
         for direction, voice in self._voices.items():
             if (speaking := voice.feed(heard if direction == "inbound" else frame)) is not None:

@@ -94,7 +94,7 @@ class Call:
     def __init__(self) -> None:
         self.ticks = 0
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, due: float) -> None:
         self.ticks += 1
 
     def skip(self, ticks: int) -> None: ...

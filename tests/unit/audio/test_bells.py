@@ -48,7 +48,7 @@ def run(hear: object, rate: int = 16_000) -> tuple[trial.Trial, list[bytes]]:
 
     test = trial.Trial(rate, read, said.append, lambda: done.append(True))
     for _ in range(trial.FRAMES + 5):
-        test.tick(0.0)
+        test.tick(0.0, 0.0)
     assert done == [True]
     test.skip(1)
     test.crashed(RuntimeError())

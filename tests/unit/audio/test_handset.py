@@ -62,7 +62,7 @@ class Leg:
         self._at = 0
         self.stop = clock.add(self)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, due: float) -> None:
         self.heard.append(self.graph.outgoing() or bytes(640))
         self.graph.incoming(self._tone[self._at : self._at + 640])
         self._at = (self._at + 640) % len(self._tone)

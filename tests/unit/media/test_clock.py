@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import collections
+from itertools import pairwise
 
 import pytest
 
 from phoned.media.clock import CATCH_UP, Lateness, MediaClock
+from phoned.media.jitter import Action, Decode, JitterBuffer
+from phoned.media.rtp import Packet
 from tests.support.loop import run_virtual
 
 
 class Counter:
     def __init__(self, fail_at: int = -1) -> None:
         self.at: list[float] = []
+        self.due: list[float] = []
         self.skipped = 0
         self.error: Exception | None = None
         self._fail_at = fail_at
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, due: float) -> None:
         self.at.append(now)
+        self.due.append(due)
         if len(self.at) == self._fail_at:
             raise RuntimeError("broken call")
 
@@ -88,8 +93,8 @@ def test_a_ticker_may_remove_itself_and_others_while_ticking() -> None:
         other = Counter()
 
         class Leaver(Counter):
-            def tick(self, now: float) -> None:
-                super().tick(now)
+            def tick(self, now: float, due: float) -> None:
+                super().tick(now, due)
                 leave()
 
         leaver = Leaver()
@@ -152,6 +157,9 @@ def test_a_short_stop_of_the_loop_is_made_up_for(stop_s: float) -> None:
         assert len(ticker.at) == pytest.approx((0.2 + stop_s) / 0.02, abs=1)
         assert ticker.skipped == 0
         assert clock.lateness.quantile_ms(1.0) > 50
+        assert [after - before for before, after in pairwise(ticker.due)] == pytest.approx(
+            [0.02] * (len(ticker.at) - 1)
+        )
 
     run_virtual(main())
 
@@ -183,3 +191,36 @@ def test_lateness_gives_quantiles_and_forgets() -> None:
     for _ in range(Lateness.FORGET_AT * 3):
         lateness.add(-0.1)
     assert lateness.quantile_ms(0.9999) == 0.25
+
+
+class Ear(Counter):
+    """Plays what came, by the time that the tick was due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jitter = JitterBuffer(8000)
+        self.heard: list[Action] = []
+
+    def tick(self, now: float, due: float) -> None:
+        self.heard += self.jitter.pop(due, quiet=True)
+
+
+def test_sound_that_came_while_the_process_stood_still_is_all_played() -> None:
+    async def main() -> None:
+        loop, clock, ear = asyncio.get_running_loop(), MediaClock(1), Ear()
+
+        def arrives(n: int) -> None:
+            ear.jitter.put(Packet(0, n, n * 160, 1, b"sound"), loop.time(), 160)
+
+        for n in range(1_000):
+            loop.call_later(0.005 + n * 0.02, arrives, n)  # what comes during a stop is read after it
+        clock.add(ear)
+        for _ in range(19):
+            await asyncio.sleep(0.8)
+            StallingLoop.sleep(0.19)
+        await asyncio.sleep(0.5)
+        clock.stop()
+        assert (ear.jitter.dropped, ear.jitter.late, ear.jitter.lost) == (0, 0, 0)
+        assert sum(isinstance(action, Decode) for action in ear.heard) > len(ear.heard) - 20
+
+    run_virtual(main())
