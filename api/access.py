@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.errors import Problem, problem
+from api.errors import Problem, ProblemError, problem
 from api.facade import NOT_CONFIGURED, basic
 from api.limits import FailureLimit, RateLimit, Tickets
 from api.security import Headers, Peer, bearer, ticket
@@ -134,3 +134,10 @@ def check_scope(principal: Principal, needed: Scope) -> Problem | None:
     return problem(
         "insufficient_scope", f"This needs the scope {needed!r}; the caller has {principal.scope!r}.", scope=needed
     )
+
+
+def require_scope(principal: Principal, needed: Scope) -> None:
+    """Raises `ProblemError` when the scope is too small."""
+    refused = check_scope(principal, needed)
+    if refused is not None:
+        raise ProblemError(refused)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
-from api.access import TWILIO, Principal, check_scope
+from api.access import TWILIO, Principal, check_scope, require_scope
 from api.errors import ProblemError, problem
 from api.schemas import Play
 from phoned.config.stream import SCHEMES, StreamOrder
@@ -41,9 +41,8 @@ def permit(caller: Principal, order: StreamOrder, patterns: Iterable[str]) -> No
 
 def permit_sound(caller: Principal, play: Play | None) -> None:
     """Raises `ProblemError`."""
-    refused = None if play is None or play.url is None else check_scope(caller, "admin")
-    if refused is not None:
-        raise ProblemError(refused)
+    if play is not None and play.url is not None:
+        require_scope(caller, "admin")
 
 
 def matches(pattern: str, url: str) -> bool:

@@ -6,10 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from api import answers
-from api.access import check_scope
+from api.access import require_scope
 from api.deps import Api, Caller, Route, answer
 from api.description import problems
-from api.errors import ProblemError
 from api.schemas import ChangeDevices
 
 router = APIRouter(prefix="/v1/devices", route_class=Route, tags=["devices"])
@@ -29,8 +28,8 @@ async def change(api: Api, caller: Caller, body: ChangeDevices) -> Response:
     """Another device, volume, gain or mute, at once and over restarts; a call goes on meanwhile. `call` hands
     microphone and speaker to a call until it ends; null gives them to the newest answered one again. Who stands at the
     phone may make it louder; which `device` it uses is for the scope `admin` to say."""
-    if body.chooses() and (refused := check_scope(caller, "admin")) is not None:
-        raise ProblemError(refused)
+    if body.chooses():
+        require_scope(caller, "admin")
     return answer(await api.phone.change_devices(body.value()))
 
 

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from phoned.daemon import Daemon
 from phoned.model import CallRequest, CallView, PlayRequest, RecordRequest
 from phoned.sandbox.measure import read_stereo
+from tests.support.media import frequency
 from tests.support.phones import Phones, Watch
 
 
@@ -36,9 +36,7 @@ async def pitch_at(phone: Daemon, call: CallView) -> tuple[float, int]:
     await asyncio.sleep(1.0)  # sound takes its time: this is a measurement, not a wait for an event
     await phone.phone.control_recording(recording.id, "stop")
     _, heard, rate = read_stereo(phone.phone.recording_path(recording.id))
-    middle = heard[len(heard) // 4 :]
-    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
-    return float(np.argmax(spectrum) * rate / len(middle)), rate
+    return frequency(heard[len(heard) // 4 :], rate), rate
 
 
 async def test_an_account_at_48_khz_carries_what_16_khz_cannot_and_a_reload_changes_it_for_the_next_call(

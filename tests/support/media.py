@@ -19,6 +19,7 @@ from phoned.media.events import Flowing, MediaEvent
 from phoned.media.options import EngineOptions, IceOptions, SessionOptions
 from phoned.media.session import MediaSession
 from phoned.media.shared import Fetch
+from phoned.sandbox.measure import Samples
 
 LOOPBACK = IceOptions(addresses=("127.0.0.1",), allow_loopback=True, consent_interval_s=0.5, linger_s=0.1)
 
@@ -124,7 +125,7 @@ def level_dbov(samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -> float:
     return 10 * math.log10(max(power, 1e-9) / 32768.0**2)
 
 
-def frequency(samples: np.ndarray[tuple[int], np.dtype[np.int16]], rate: int) -> float:
+def frequency(samples: np.ndarray[tuple[int], np.dtype[np.int16]] | Samples, rate: int) -> float:
     """The strongest frequency in Hz."""
     windowed = samples * np.hanning(len(samples))
     spectrum = np.abs(np.fft.rfft(windowed))
